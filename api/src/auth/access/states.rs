@@ -1,0 +1,154 @@
+//! The rows of a snapshot as the states that access is resolved from.
+//!
+//! It owns reading them, and what to do about a state of another schema: it is folded anew from its events, and used
+//! only if the stream has not moved since the snapshot. It refuses to skip what it cannot read.
+
+use super::{
+    core::CoreEntitlements,
+    snapshot::{CatalogRow, Question, Snapshot, StateRow},
+};
+use kisum_domains::{
+    Catalog, Company, Membership, PermissionStanding, Session, User,
+    access::{AccessInputs, AccessVersions},
+    session,
+};
+use kisum_events::{Aggregate, Cursor, ModuleEntitlement, ModuleKey, PermissionKey, Position, Timestamp, UserId};
+use kisum_log::{EventLog, LoadError};
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why a row cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::auth) enum StatesError {
+    /// It is not of the shape that this program writes.
+    #[error("{what} is not readable")]
+    Shape {
+        /// Which row.
+        what: String,
+        /// What did not fit.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A state of another schema could not be folded anew.
+    #[error("a state of another schema cannot be folded anew")]
+    Load(#[from] LoadError),
+    /// It was folded anew, and had moved on since the snapshot.
+    #[error("{stream} changed while it was folded anew")]
+    Moved {
+        /// Which.
+        stream: String,
+    },
+}
+
+/// The states of one snapshot.
+pub(super) struct States {
+    user: User,
+    session: Session,
+    /// The company, where there is one.
+    pub(super) company: Option<Company>,
+    /// The membership, where there is one.
+    pub(super) membership: Option<Membership>,
+    /// What the company owns and when.
+    pub(super) entitlements: Vec<ModuleEntitlement>,
+    /// What exists to be granted.
+    pub(super) catalog: Catalog,
+    /// Position of the company's last `entitlement.changed`.
+    pub(super) entitlement_version: Position,
+    /// How far the entitlements are known.
+    pub(super) core: Cursor,
+}
+
+impl States {
+    /// Reads the states; `core` replaces the projected entitlements.
+    pub(super) async fn read(
+        log: &EventLog,
+        question: &Question,
+        snapshot: &Snapshot,
+        core: Option<CoreEntitlements>,
+    ) -> Result<Self, StatesError> {
+        let (entitlements, entitlement_version, core) = match (core, &snapshot.entitlement) {
+            (Some(core), _) => (core.entitlements, core.entitlement_version, core.as_of),
+            (None, Some(row)) => {
+                let what = || format!("the entitlements in question of {}", question.company);
+                (read_json(&row.schedule, what)?, row.version, snapshot.core)
+            }
+            (None, None) => (Vec::new(), 0, snapshot.core),
+        };
+        Ok(Self {
+            user: state(log, snapshot.user.as_ref()).await?.unwrap_or_default(),
+            session: state(log, snapshot.session.as_ref()).await?.unwrap_or_default(),
+            company: state(log, snapshot.company.as_ref()).await?,
+            membership: state(log, snapshot.membership.as_ref()).await?,
+            entitlements,
+            catalog: catalog(snapshot.catalog.as_ref())?,
+            entitlement_version,
+            core,
+        })
+    }
+
+    /// Whether the session is this person's and live, and the person not suspended.
+    pub(super) fn is_signed_in(&self, user: UserId, now: Timestamp) -> bool {
+        self.session.user_id == Some(user) && session::is_live(&self.session, now) && self.user.is_active()
+    }
+
+    /// The states as the rule takes them.
+    pub(super) fn inputs(&self, snapshot: &Snapshot, user: UserId) -> AccessInputs<'_> {
+        AccessInputs {
+            user_id: user,
+            user: &self.user,
+            session: &self.session,
+            company: snapshot.company_id().zip(self.company.as_ref()),
+            membership: snapshot.membership_id().zip(self.membership.as_ref()),
+            entitlements: &self.entitlements,
+            catalog: &self.catalog,
+            versions: AccessVersions {
+                entitlement_version: self.entitlement_version,
+                access_version: snapshot.access_version(),
+                token_version: snapshot.token_version,
+            },
+        }
+    }
+}
+
+/// Whether the session in a snapshot is this person's and live. A state that cannot be read here says no, which leads
+/// to the long way, where it is folded anew.
+pub(super) fn session_is_live(snapshot: &Snapshot, user: UserId, now: Timestamp) -> bool {
+    let Some(row) = snapshot.session.as_ref().filter(|row| is_current::<Session>(row)) else { return false };
+    serde_json::from_str::<Session>(&row.state)
+        .is_ok_and(|state| state.user_id == Some(user) && session::is_live(&state, now))
+}
+
+fn is_current<A: Aggregate>(row: &StateRow) -> bool {
+    u16::try_from(row.schema) == Ok(A::STATE_SCHEMA)
+}
+
+async fn state<A: Aggregate>(log: &EventLog, row: Option<&StateRow>) -> Result<Option<A>, StatesError> {
+    let Some(row) = row else { return Ok(None) };
+    if is_current::<A>(row) {
+        return read_json(&row.state, || format!("the state of {}", row.stream)).map(Some);
+    }
+    let loaded = log.load::<A>(&row.stream).await?;
+    if loaded.version == row.version {
+        Ok(Some(loaded.state))
+    } else {
+        Err(StatesError::Moved { stream: row.stream.to_string() })
+    }
+}
+
+/// Reads the catalog's rows.
+///
+/// # Errors
+/// [`StatesError::Shape`] when they are not what the projection writes.
+fn catalog(row: Option<&CatalogRow>) -> Result<Catalog, StatesError> {
+    let Some(row) = row else { return Ok(Catalog::default()) };
+    let what = || "the catalog".to_owned();
+    let modules: BTreeSet<ModuleKey> = read_json(&row.modules, what)?;
+    let retired: BTreeMap<PermissionKey, bool> = read_json(&row.permissions, what)?;
+    let standing = |retired| if retired { PermissionStanding::Retired } else { PermissionStanding::Grantable };
+    let permissions = retired.into_iter().map(|(key, retired)| (key, standing(retired))).collect();
+    Ok(Catalog { modules, permissions })
+}
+
+fn read_json<T: DeserializeOwned>(text: &str, what: impl Fn() -> String) -> Result<T, StatesError> {
+    serde_json::from_str(text).map_err(|source| StatesError::Shape { what: what(), source })
+}

@@ -1,0 +1,227 @@
+//! `/companies/{company}/members…` for the people who administer a company.
+//!
+//! The company of the path has to be the one of `x-org`: no other input selects a company (contract, *x-org*).
+
+use super::{
+    By, Carried, Sent,
+    grants::{Change, change},
+    members::{NewMember, add},
+    views::{MembershipView, Role},
+};
+use crate::{
+    auth::{
+        Auth,
+        lookup::Email,
+        person::{self, Person},
+    },
+    shared::{
+        extract::ApiPath,
+        idempotency::{ApiCommand, Idempotency},
+        problem::{self, Problem},
+        request_label::RequestLabel,
+        respond::{Created, NoContent, Receipted, Success, SuccessBody},
+    },
+};
+use axum::extract::{FromRequestParts, RawPathParams, State};
+use http::request::Parts;
+use kisum_events::{CompanyId, MembershipId, ModuleKey, PermissionKey, UserId};
+use kisum_guard::XOrg;
+use kisum_log::ClaimKey;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+/// The routes of this module.
+pub(in crate::auth) fn routes() -> OpenApiRouter<Auth> {
+    OpenApiRouter::new()
+        .routes(routes!(add_member))
+        .routes(routes!(grant_module, revoke_module))
+        .routes(routes!(grant_permission, revoke_permission))
+}
+
+/// A person who acts for the company of the path, which `x-org` names too. Whether they may is not asked yet: that
+/// belongs to the snapshot the command is decided on.
+struct ForCompany {
+    person: Person,
+    company: CompanyId,
+}
+
+impl ForCompany {
+    const fn by(&self) -> By {
+        By::Person(self.person)
+    }
+}
+
+impl FromRequestParts<Auth> for ForCompany {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, auth: &Auth) -> Result<Self, Problem> {
+        let person = person::of_headers(auth, &parts.headers).await?;
+        let org = person::org(&parts.headers)?;
+        let path = RawPathParams::from_request_parts(parts, auth)
+            .await
+            .map_err(|_| Problem::validation("A part of the path is not of the documented form."))?;
+        let company = path.iter().find(|(name, _)| *name == "company").and_then(|(_, value)| value.parse().ok());
+        let company: CompanyId =
+            company.ok_or_else(|| Problem::validation("The company in the path is not a UUID."))?;
+        if org != XOrg::Id(company) {
+            return Err(Problem::validation("The company in the path is not the one that x-org names by its id."));
+        }
+        tracing::Span::current().record("company_id", tracing::field::display(company));
+        Ok(Self { person, company })
+    }
+}
+
+/// Who is to become a member.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AddMemberBody {
+    /// The address of somebody who has an account.
+    email: String,
+    /// With which standing; below one's own, unless one is superadmin.
+    tenant_role: Role,
+}
+
+/// The member that a path names, and what of theirs.
+#[derive(Deserialize)]
+struct ModulePath {
+    member: Uuid,
+    module: String,
+}
+
+#[derive(Deserialize)]
+struct PermissionPath {
+    member: Uuid,
+    permission: String,
+}
+
+/// Makes somebody who has an account a member, without an invitation.
+#[utoipa::path(post, path = "/companies/{company}/members", tag = "members", request_body = AddMemberBody,
+    params(("company" = Uuid, Path), ("x-org" = String, Header, description = "The same company.")),
+    security(("bearer" = [])),
+    responses((status = 201, description = "The member.", body = SuccessBody<MembershipView>)))]
+async fn add_member(
+    State(auth): State<Auth>,
+    actor: ForCompany,
+    label: RequestLabel,
+    command: ApiCommand<AddMemberBody>,
+) -> Result<Receipted<Created<MembershipView>>, Problem> {
+    // Authority first: who may not add members must not learn who has an account.
+    super::require_manager(&auth, &actor.by(), actor.company).await?;
+    let email = Email::parse(&command.body.email)
+        .ok_or_else(|| Problem::validation("The field email is not an e-mail address."))?;
+    let claim = ClaimKey::email(&auth.lookup.email(&email));
+    let holder = auth.log.claim_holder(&claim).await.map_err(problem::of_load)?;
+    let user: UserId = holder
+        .and_then(|stream| stream.id().parse().ok())
+        .ok_or_else(|| Problem::not_found("Nobody with this address has an account."))?;
+    let role = command.body.tenant_role.into();
+    let new = NewMember { company: actor.company, user, role, via: "administrator" };
+    let sent = Sent { idempotency: command.idempotency, label };
+    let added = add(&auth, &actor.by(), &new, &sent).await?;
+    Ok(Receipted::new(Created(MembershipView::new(added.id, &added.state)), added.position))
+}
+
+/// Grants a module that the company owns now.
+#[utoipa::path(put, path = "/companies/{company}/members/{member}/modules/{module}", tag = "members",
+    params(("company" = Uuid, Path), ("member" = Uuid, Path), ("module" = String, Path),
+        ("x-org" = String, Header, description = "The same company.")),
+    security(("bearer" = [])),
+    responses((status = 200, description = "The member.", body = SuccessBody<MembershipView>)))]
+async fn grant_module(
+    State(auth): State<Auth>,
+    actor: ForCompany,
+    label: RequestLabel,
+    idempotency: Idempotency,
+    carried: Carried,
+    ApiPath(path): ApiPath<ModulePath>,
+) -> Result<Receipted<Success<MembershipView>>, Problem> {
+    let sent = Sent { idempotency, label };
+    carried.settle(&auth).await?;
+    set(&auth, &actor, path.member, Change::GrantModule(module(&path.module)?), &sent).await
+}
+
+/// Takes a module back.
+#[utoipa::path(delete, path = "/companies/{company}/members/{member}/modules/{module}", tag = "members",
+    params(("company" = Uuid, Path), ("member" = Uuid, Path), ("module" = String, Path),
+        ("x-org" = String, Header, description = "The same company.")),
+    security(("bearer" = [])), responses((status = 204, description = "The member does not hold it.")))]
+async fn revoke_module(
+    State(auth): State<Auth>,
+    actor: ForCompany,
+    label: RequestLabel,
+    idempotency: Idempotency,
+    ApiPath(path): ApiPath<ModulePath>,
+) -> Result<Receipted<NoContent>, Problem> {
+    let sent = Sent { idempotency, label };
+    unset(&auth, &actor, path.member, Change::RevokeModule(module(&path.module)?), &sent).await
+}
+
+/// Grants a permission of a module that the company owns now.
+#[utoipa::path(put, path = "/companies/{company}/members/{member}/permissions/{permission}", tag = "members",
+    params(("company" = Uuid, Path), ("member" = Uuid, Path), ("permission" = String, Path),
+        ("x-org" = String, Header, description = "The same company.")),
+    security(("bearer" = [])),
+    responses((status = 200, description = "The member.", body = SuccessBody<MembershipView>)))]
+async fn grant_permission(
+    State(auth): State<Auth>,
+    actor: ForCompany,
+    label: RequestLabel,
+    idempotency: Idempotency,
+    carried: Carried,
+    ApiPath(path): ApiPath<PermissionPath>,
+) -> Result<Receipted<Success<MembershipView>>, Problem> {
+    let sent = Sent { idempotency, label };
+    carried.settle(&auth).await?;
+    set(&auth, &actor, path.member, Change::GrantPermission(permission(&path.permission)?), &sent).await
+}
+
+/// Takes a permission back.
+#[utoipa::path(delete, path = "/companies/{company}/members/{member}/permissions/{permission}", tag = "members",
+    params(("company" = Uuid, Path), ("member" = Uuid, Path), ("permission" = String, Path),
+        ("x-org" = String, Header, description = "The same company.")),
+    security(("bearer" = [])), responses((status = 204, description = "The member does not hold it.")))]
+async fn revoke_permission(
+    State(auth): State<Auth>,
+    actor: ForCompany,
+    label: RequestLabel,
+    idempotency: Idempotency,
+    ApiPath(path): ApiPath<PermissionPath>,
+) -> Result<Receipted<NoContent>, Problem> {
+    let sent = Sent { idempotency, label };
+    unset(&auth, &actor, path.member, Change::RevokePermission(permission(&path.permission)?), &sent).await
+}
+
+async fn set(
+    auth: &Auth,
+    actor: &ForCompany,
+    member: Uuid,
+    wanted: Change,
+    sent: &Sent,
+) -> Result<Receipted<Success<MembershipView>>, Problem> {
+    let member = MembershipId::new(member);
+    let changed = change(auth, &actor.by(), (actor.company, member), &wanted, sent).await?;
+    Ok(Receipted::new(Success(MembershipView::new(member, &changed.state)), changed.position))
+}
+
+async fn unset(
+    auth: &Auth,
+    actor: &ForCompany,
+    member: Uuid,
+    wanted: Change,
+    sent: &Sent,
+) -> Result<Receipted<NoContent>, Problem> {
+    let changed = change(auth, &actor.by(), (actor.company, MembershipId::new(member)), &wanted, sent).await?;
+    Ok(Receipted::new(NoContent, changed.position))
+}
+
+/// A module's key out of a path; one of another form names no module.
+pub(in crate::auth) fn module(text: &str) -> Result<ModuleKey, Problem> {
+    text.parse().map_err(|_| Problem::unprocessable("There is no module of that name."))
+}
+
+/// A permission's key out of a path; one of another form names no permission.
+pub(in crate::auth) fn permission(text: &str) -> Result<PermissionKey, Problem> {
+    text.parse().map_err(|_| Problem::unprocessable("There is no permission of that name."))
+}

@@ -1,0 +1,86 @@
+//! Domain refusals as problems: one arm each.
+
+use crate::{
+    auth::person::denied,
+    shared::problem::{Problem, reason},
+};
+use kisum_domains::{
+    authority::{GrantRefused, Refused},
+    company::{CompanyStandingError, MembersError},
+    membership::{ChangeMembershipError, GrantError},
+};
+
+/// Why a grant was not changed.
+pub(super) fn of_grant(error: GrantError) -> Problem {
+    match error {
+        GrantError::NotAMember => no_such_member(),
+        GrantError::NotActive => Problem::conflict(reason::SUSPENDED, "The member is suspended."),
+        GrantError::Refused(refused) => of_refused(refused),
+        GrantError::Grant(refused) => of_grant_refused(&refused),
+    }
+}
+
+/// Why a membership was not created or changed.
+pub(super) fn of_change(error: ChangeMembershipError) -> Problem {
+    match error {
+        ChangeMembershipError::AlreadyExists => already_a_member(),
+        ChangeMembershipError::NotAMember => no_such_member(),
+        ChangeMembershipError::Refused(refused) => of_refused(refused),
+    }
+}
+
+/// Why a company does not bear a change of its members.
+pub(in crate::auth) fn of_company_members(error: MembersError) -> Problem {
+    match error {
+        MembersError::LastSuperadmin => {
+            Problem::conflict("last_superadmin", "The company would be left without a superadmin.")
+        }
+        MembersError::LimitReached { limit } => {
+            Problem::conflict("limit_reached", format!("All {limit} seats of the company are used."))
+        }
+    }
+}
+
+/// Why a company's standing was not changed.
+pub(in crate::auth) fn of_standing(error: CompanyStandingError) -> Problem {
+    match error {
+        CompanyStandingError::Unknown => Problem::not_found("There is no such company."),
+        CompanyStandingError::NotPending => Problem::conflict("not_pending", "The company is not pending."),
+        CompanyStandingError::NotActive => Problem::conflict("not_active", "The company is not active."),
+        CompanyStandingError::NotSuspended => Problem::conflict("not_suspended", "The company is not suspended."),
+    }
+}
+
+/// The person is a member already.
+pub(super) fn already_a_member() -> Problem {
+    Problem::conflict("already_a_member", "This person is a member of the company already.")
+}
+
+/// There is no such member, as far as the caller may know.
+pub(super) fn no_such_member() -> Problem {
+    Problem::not_found("The company has no such member.")
+}
+
+fn of_refused(refused: Refused) -> Problem {
+    match refused {
+        Refused::ActorNotActive => denied(reason::SUSPENDED, "Your membership is suspended."),
+        Refused::OtherCompany => no_such_member(),
+        Refused::RoleTooLow => denied(reason::ROLE_TOO_LOW, "Your role does not allow this."),
+    }
+}
+
+fn of_grant_refused(refused: &GrantRefused) -> Problem {
+    match refused {
+        GrantRefused::UnknownModule { module } => Problem::unprocessable(format!("There is no module {module}.")),
+        GrantRefused::UnknownPermission { permission } => {
+            Problem::unprocessable(format!("There is no permission {permission}."))
+        }
+        GrantRefused::RetiredPermission { permission } => {
+            Problem::unprocessable(format!("The permission {permission} can no longer be granted."))
+        }
+        GrantRefused::ModuleNotOwned { module } => {
+            denied(reason::MODULE_NOT_OWNED, &format!("The company does not own the module {module}."))
+        }
+        GrantRefused::NotGrantable { what } => denied(reason::NOT_GRANTABLE, &format!("You may not grant {what}.")),
+    }
+}

@@ -1,0 +1,82 @@
+//! A membership as it is shown.
+
+use kisum_domains::{Membership, membership::MembershipStatus};
+use kisum_events::{MembershipId, TenantRole};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// A person's standing in a company, lowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(in crate::auth) enum Role {
+    /// An ordinary member.
+    User,
+    /// Manages within what the delegation policy allows.
+    Manager,
+    /// Administers members.
+    Admin,
+    /// May grant everything the company owns.
+    TenantSuperadmin,
+}
+
+impl From<TenantRole> for Role {
+    fn from(role: TenantRole) -> Self {
+        match role {
+            TenantRole::User => Self::User,
+            TenantRole::Manager => Self::Manager,
+            TenantRole::Admin => Self::Admin,
+            TenantRole::TenantSuperadmin => Self::TenantSuperadmin,
+        }
+    }
+}
+
+impl From<Role> for TenantRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::User => Self::User,
+            Role::Manager => Self::Manager,
+            Role::Admin => Self::Admin,
+            Role::TenantSuperadmin => Self::TenantSuperadmin,
+        }
+    }
+}
+
+/// A membership.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::auth) struct MembershipView {
+    /// Its id.
+    membership_id: Uuid,
+    /// Of which company.
+    company_id: Option<Uuid>,
+    /// Whose.
+    user_id: Option<Uuid>,
+    /// With which standing.
+    tenant_role: Role,
+    /// `active`, `suspended` or `revoked`.
+    status: &'static str,
+    /// Modules granted, whether owned now or dormant.
+    modules: Vec<String>,
+    /// Permissions granted, whether usable now or dormant.
+    permissions: Vec<String>,
+}
+
+impl MembershipView {
+    /// A membership by id and state.
+    pub(in crate::auth) fn new(id: MembershipId, state: &Membership) -> Self {
+        Self {
+            membership_id: id.uuid(),
+            company_id: state.company_id.map(kisum_events::CompanyId::uuid),
+            user_id: state.user_id.map(kisum_events::UserId::uuid),
+            tenant_role: state.role.into(),
+            status: match state.status {
+                MembershipStatus::Active => "active",
+                MembershipStatus::Suspended => "suspended",
+                MembershipStatus::Unknown | MembershipStatus::Revoked => "revoked",
+            },
+            modules: state.modules.keys().map(ToString::to_string).collect(),
+            permissions: state.permissions.keys().map(ToString::to_string).collect(),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What Auth is told by its environment.
+//!
+//! It owns the names, forms and limits of Auth's own variables. It refuses to start with a default where a wrong one
+//! would weaken something.
+
+use crate::shared::{
+    config::{ConfigError, Reader, Secret},
+    env::Env,
+    service_config::{Listeners, ServiceConfig, ServiceShape},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use std::time::Duration;
+
+/// Longest life of an access token outside `local` (security.md, 9), in seconds.
+const ACCESS_TTL_MAX_S: u64 = 300;
+/// Longest life that makes sense on a developer's machine.
+const ACCESS_TTL_LOCAL_MAX_S: u64 = 3600;
+/// How long a session lasts unused: at least, at most, and when nobody says, in seconds.
+const IDLE_TTL_S: (u64, u64, u64) = (60, 90 * DAY_S, 30 * DAY_S);
+/// How long a session lasts whatever happens, in seconds.
+const ABSOLUTE_TTL_S: (u64, u64, u64) = (60, 366 * DAY_S, 90 * DAY_S);
+const DAY_S: u64 = 24 * 3600;
+/// Bytes of a symmetric key.
+const KEY_BYTES: usize = 32;
+
+/// Auth's configuration.
+pub(super) struct AuthConfig {
+    /// What every service is told.
+    pub(super) service: ServiceConfig,
+    /// The auth log's database, as the run-time role.
+    pub(super) db_url: Secret,
+    /// Redis, as Auth's ACL user.
+    pub(super) redis_url: Secret,
+    /// The bus, as Auth's user.
+    pub(super) nats_url: Secret,
+    /// `iss` of access tokens.
+    pub(super) jwt_issuer: String,
+    /// `aud` of access tokens.
+    pub(super) jwt_audience: String,
+    /// The key that signs them.
+    pub(super) jwt_private_key: Secret,
+    /// That key's name.
+    pub(super) jwt_kid: String,
+    /// How long they live.
+    pub(super) access_ttl: Duration,
+    /// How long a session lasts unused.
+    pub(super) idle_ttl: Duration,
+    /// How long a session lasts at most.
+    pub(super) absolute_ttl: Duration,
+    /// Derives refresh tokens.
+    pub(super) refresh_key: [u8; KEY_BYTES],
+    /// `id:base64,…`, read by the log's sealer.
+    pub(super) data_encryption_keys: Secret,
+    /// Makes look-up values of e-mail addresses.
+    pub(super) lookup_key: [u8; KEY_BYTES],
+    /// Seals contexts in Redis.
+    pub(super) cache_mac_key: [u8; KEY_BYTES],
+    /// Relays of the auth log.
+    pub(super) auth_log_urls: Vec<String>,
+    /// Relays of the core log.
+    pub(super) core_log_urls: Vec<String>,
+    /// Core's internal listener.
+    pub(super) core_internal_url: String,
+}
+
+impl AuthConfig {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every variable that is missing or invalid.
+    pub(super) fn read(env: &Env) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(env);
+        let shape = ServiceShape { name: "auth", listeners: Listeners::PublicAndInternal, is_called: true };
+        let service = ServiceConfig::read(&mut reader, shape);
+        let is_local = service.as_ref().is_some_and(|service| service.environment.is_local());
+        let access_max = if is_local { ACCESS_TTL_LOCAL_MAX_S } else { ACCESS_TTL_MAX_S };
+        let access_ttl = reader.seconds_or("ACCESS_TOKEN_TTL", 1..=access_max, ACCESS_TTL_MAX_S);
+        let idle_ttl = span(&mut reader, "REFRESH_TOKEN_TTL", IDLE_TTL_S);
+        let absolute_ttl = span(&mut reader, "REFRESH_TOKEN_ABSOLUTE_TTL", ABSOLUTE_TTL_S);
+        let db_url = reader.secret("AUTH_DB_URL");
+        let redis_url = reader.secret("REDIS_URL");
+        let nats_url = reader.secret("NATS_URL");
+        let jwt_issuer = reader.text("JWT_ISSUER");
+        let jwt_audience = reader.text("JWT_AUDIENCE");
+        let jwt_private_key = reader.secret("JWT_PRIVATE_KEY");
+        let jwt_kid = reader.text("JWT_PUBLIC_KID");
+        let refresh_key = key(&mut reader, "REFRESH_TOKEN_KEY");
+        let data_encryption_keys = reader.secret("DATA_ENCRYPTION_KEYS");
+        let lookup_key = key(&mut reader, "LOOKUP_KEY");
+        let cache_mac_key = key(&mut reader, "CACHE_MAC_KEY");
+        let auth_log_urls = reader.base_urls("AUTH_LOG_URLS");
+        let core_log_urls = reader.base_urls("CORE_LOG_URLS");
+        let core_internal_url = reader.base_url("CORE_INTERNAL_URL");
+        reader.build(|| {
+            Some(Self {
+                service: service?,
+                db_url: db_url?,
+                redis_url: redis_url?,
+                nats_url: nats_url?,
+                jwt_issuer: jwt_issuer?,
+                jwt_audience: jwt_audience?,
+                jwt_private_key: jwt_private_key?,
+                jwt_kid: jwt_kid?,
+                access_ttl: access_ttl?,
+                idle_ttl: idle_ttl?,
+                absolute_ttl: absolute_ttl?,
+                refresh_key: refresh_key?,
+                data_encryption_keys: data_encryption_keys?,
+                lookup_key: lookup_key?,
+                cache_mac_key: cache_mac_key?,
+                auth_log_urls: auth_log_urls?,
+                core_log_urls: core_log_urls?,
+                core_internal_url: core_internal_url?,
+            })
+        })
+    }
+}
+
+fn span(reader: &mut Reader<'_>, name: &str, (least, most, usual): (u64, u64, u64)) -> Option<Duration> {
+    reader.seconds_or(name, least..=most, usual)
+}
+
+fn key(reader: &mut Reader<'_>, name: &str) -> Option<[u8; KEY_BYTES]> {
+    let secret = reader.secret(name)?;
+    let key = STANDARD.decode(secret.expose()).ok().and_then(|bytes| bytes.try_into().ok());
+    if key.is_none() {
+        reader.invalid(name, "32 bytes in base64");
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::AuthConfig;
+    use crate::shared::env::Env;
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    fn env() -> Env {
+        [
+            ("ENVIRONMENT", "local"),
+            ("LISTEN_ADDR", "127.0.0.1:1"),
+            ("OPS_LISTEN_ADDR", "127.0.0.1:2"),
+            ("SERVICE_PRIVATE_KEY", "pem"),
+            ("SERVICE_TRUST", "/trust.json"),
+            ("AUTH_DB_URL", "postgres://kisum_auth@localhost/auth_db"),
+            ("REDIS_URL", "redis://localhost"),
+            ("NATS_URL", "nats://localhost"),
+            ("JWT_ISSUER", "https://auth.kisum.example"),
+            ("JWT_AUDIENCE", "kisum"),
+            ("JWT_PRIVATE_KEY", "pem"),
+            ("JWT_PUBLIC_KID", "1"),
+            ("REFRESH_TOKEN_KEY", KEY),
+            ("DATA_ENCRYPTION_KEYS", "1:AAAA"),
+            ("LOOKUP_KEY", KEY),
+            ("CACHE_MAC_KEY", KEY),
+            ("AUTH_LOG_URLS", "http://127.0.0.1:3"),
+            ("CORE_LOG_URLS", "http://127.0.0.1:4"),
+            ("CORE_INTERNAL_URL", "http://127.0.0.1:5"),
+        ]
+        .into_iter()
+        .collect()
+    }
+
+    fn faults(env: &Env) -> Vec<String> {
+        match AuthConfig::read(env) {
+            Ok(_) => Vec::new(),
+            Err(error) => error.faults().iter().map(|(name, _)| name.clone()).collect(),
+        }
+    }
+
+    #[test]
+    fn tokens_live_five_minutes_and_sessions_thirty_days_unless_told_otherwise() {
+        let config = AuthConfig::read(&env()).unwrap_or_else(|e| panic!("{e}"));
+        let days = |span: std::time::Duration| span.as_secs() / 86_400;
+        assert_eq!((config.access_ttl.as_secs(), days(config.idle_ttl), days(config.absolute_ttl)), (300, 30, 90));
+    }
+
+    #[test]
+    fn outside_local_no_token_lives_longer_than_five_minutes() {
+        let long = env().with("ACCESS_TOKEN_TTL", "900");
+        assert!(faults(&long).is_empty());
+        assert_eq!(faults(&long.with("ENVIRONMENT", "production")), ["ACCESS_TOKEN_TTL"]);
+    }
+
+    #[test]
+    fn a_short_key_is_refused() {
+        assert_eq!(faults(&env().with("LOOKUP_KEY", "c2hvcnQ=")), ["LOOKUP_KEY"]);
+    }
+}

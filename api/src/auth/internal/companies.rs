@@ -1,0 +1,247 @@
+//! Companies as tenants, as the platform's administration makes, finds and approves them.
+
+use crate::{
+    auth::{
+        Auth,
+        companies::{By, Sent, active_user, of_standing, register_owner},
+        race::{self, Outcome},
+    },
+    shared::{
+        access_position::AccessPosition,
+        ambient,
+        caller::Caller,
+        extract::ApiPath,
+        idempotency::ApiCommand,
+        problem::{self, Problem},
+        request_label::RequestLabel,
+        respond::{Created, Receipted, Success, SuccessBody},
+    },
+};
+use axum::extract::State;
+use kisum_domains::{
+    Company,
+    company::{self, CompanyStandingError, CompanyStatus, RegisterCompany},
+};
+use kisum_events::{CompanyEvent, CompanyId, Cursor, Log, Slug, StreamName, UserId};
+use kisum_log::{ClaimKey, Loaded};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Characters of a company's name, and of a reason.
+const TEXT_CHARS_MAX: usize = 200;
+
+/// A company to register.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RegisterCompanyBody {
+    /// Its display name, 1 to 200 characters.
+    name: String,
+    /// Its name in `x-org`, `[a-z0-9-]{2,63}`, which no other company has.
+    #[schema(value_type = String)]
+    slug: Slug,
+    /// Who registers it and becomes its superadmin.
+    owner_user_id: Uuid,
+}
+
+/// Nothing to say beside the path.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+pub(super) struct NoFields {}
+
+/// Why.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct ReasonBody {
+    /// In words for the company, 1 to 200 characters.
+    reason: String,
+}
+
+/// A company.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CompanyView {
+    /// Its id.
+    company_id: Uuid,
+    /// Its name in `x-org`.
+    slug: String,
+    /// Its display name.
+    name: String,
+    /// `pending`, `active`, `suspended` or `rejected`.
+    status: &'static str,
+    /// How many members count as seats.
+    seats_used: u32,
+}
+
+impl CompanyView {
+    fn new(id: CompanyId, state: &Company) -> Self {
+        Self {
+            company_id: id.uuid(),
+            slug: state.slug.as_ref().map(ToString::to_string).unwrap_or_default(),
+            name: state.name.clone(),
+            status: match state.status {
+                CompanyStatus::Unknown | CompanyStatus::Pending => "pending",
+                CompanyStatus::Active => "active",
+                CompanyStatus::Suspended { .. } => "suspended",
+                CompanyStatus::Rejected { .. } => "rejected",
+            },
+            seats_used: state.seats_used,
+        }
+    }
+}
+
+/// Registers a company, pending, and makes its owner its superadmin, in one append.
+#[utoipa::path(post, path = "/internal/v1/companies", tag = "administration", request_body = RegisterCompanyBody,
+    security(("service" = [])),
+    responses((status = 201, description = "The company.", body = SuccessBody<CompanyView>)))]
+pub(super) async fn register(
+    State(auth): State<Auth>,
+    caller: Caller,
+    label: RequestLabel,
+    command: ApiCommand<RegisterCompanyBody>,
+) -> Result<Receipted<Created<CompanyView>>, Problem> {
+    let RegisterCompanyBody { name, slug, owner_user_id } = command.body;
+    check_text("name", &name)?;
+    let (by, sent) = (By::Service(caller.service), Sent { idempotency: command.idempotency, label });
+    let owner = UserId::new(owner_user_id);
+    for _ in 0..race::ATTEMPTS_MAX {
+        let user = active_user(&auth, owner).await?;
+        let id = CompanyId::new(ambient::new_id());
+        let loaded = Loaded::<Company>::new_stream(StreamName::company(id));
+        let registration = RegisterCompany { slug: slug.clone(), name: name.clone(), owner };
+        let registered = company::register(&loaded.state, registration).map_err(|error| problem::of_defect(&error))?;
+        let mut append = sent.append(&by, None, "company.register");
+        append.guard(&user);
+        append.claim(ClaimKey::slug(&slug), &loaded.stream);
+        let (state, _) = register_owner(&mut append, &loaded, id, registered, owner)?;
+        match race::settle(auth.log.append(append).await)? {
+            Outcome::Done(receipt) => {
+                let view = if receipt.duplicate { find(&auth, &slug).await? } else { CompanyView::new(id, &state) };
+                return Ok(Receipted::new(Created(view), &receipt));
+            }
+            Outcome::Taken => return Err(Problem::conflict("slug_taken", "This slug is in use.")),
+            Outcome::Again => {}
+        }
+    }
+    Err(race::lost())
+}
+
+/// Finds a company by its name in `x-org`.
+#[utoipa::path(get, path = "/internal/v1/companies/by-slug/{slug}", tag = "administration",
+    params(("slug" = String, Path, description = "Its name in `x-org`.")), security(("service" = [])),
+    responses((status = 200, description = "The company.", body = SuccessBody<CompanyView>)))]
+pub(super) async fn by_slug(
+    State(auth): State<Auth>,
+    ApiPath(slug): ApiPath<Slug>,
+) -> Result<Success<CompanyView>, Problem> {
+    find(&auth, &slug).await.map(Success)
+}
+
+async fn find(auth: &Auth, slug: &Slug) -> Result<CompanyView, Problem> {
+    let missing = || Problem::not_found("There is no such company.");
+    let holder = auth.log.claim_holder(&ClaimKey::slug(slug)).await.map_err(problem::of_load)?;
+    let stream = holder.ok_or_else(missing)?;
+    let id = stream.id().parse().map_err(|_| missing())?;
+    let loaded = auth.log.load::<Company>(&stream).await.map_err(problem::of_load)?;
+    Ok(CompanyView::new(id, &loaded.state))
+}
+
+/// Approves a pending company.
+#[utoipa::path(post, path = "/internal/v1/companies/{id}/approve", tag = "administration", request_body = NoFields,
+    params(("id" = Uuid, Path, description = "The company.")), security(("service" = [])),
+    responses((status = 200, description = "The company.", body = SuccessBody<CompanyView>)))]
+pub(super) async fn approve(
+    State(auth): State<Auth>,
+    caller: Caller,
+    label: RequestLabel,
+    ApiPath(id): ApiPath<Uuid>,
+    command: ApiCommand<NoFields>,
+) -> Result<Receipted<Success<CompanyView>>, Problem> {
+    let change = Standing { id: CompanyId::new(id), name: "approve", event: "company.approved" };
+    let sent = Sent { idempotency: command.idempotency, label };
+    change.make(&auth, &By::Service(caller.service), &sent, company::approve).await
+}
+
+/// Suspends an active company.
+#[utoipa::path(post, path = "/internal/v1/companies/{id}/suspend", tag = "administration", request_body = ReasonBody,
+    params(("id" = Uuid, Path, description = "The company.")), security(("service" = [])),
+    responses((status = 200, description = "The company.", body = SuccessBody<CompanyView>)))]
+pub(super) async fn suspend(
+    State(auth): State<Auth>,
+    caller: Caller,
+    label: RequestLabel,
+    ApiPath(id): ApiPath<Uuid>,
+    command: ApiCommand<ReasonBody>,
+) -> Result<Receipted<Success<CompanyView>>, Problem> {
+    let reason = command.body.reason;
+    check_text("reason", &reason)?;
+    let change = Standing { id: CompanyId::new(id), name: "suspend", event: "company.suspended" };
+    let sent = Sent { idempotency: command.idempotency, label };
+    change.make(&auth, &By::Service(caller.service), &sent, |state| company::suspend(state, &reason)).await
+}
+
+/// Lets a suspended company back.
+#[utoipa::path(post, path = "/internal/v1/companies/{id}/reactivate", tag = "administration", request_body = NoFields,
+    params(("id" = Uuid, Path, description = "The company.")), security(("service" = [])),
+    responses((status = 200, description = "The company.", body = SuccessBody<CompanyView>)))]
+pub(super) async fn reactivate(
+    State(auth): State<Auth>,
+    caller: Caller,
+    label: RequestLabel,
+    ApiPath(id): ApiPath<Uuid>,
+    command: ApiCommand<NoFields>,
+) -> Result<Receipted<Success<CompanyView>>, Problem> {
+    let change = Standing { id: CompanyId::new(id), name: "reactivate", event: "company.reactivated" };
+    let sent = Sent { idempotency: command.idempotency, label };
+    change.make(&auth, &By::Service(caller.service), &sent, company::reactivate).await
+}
+
+/// A change of one company's standing.
+struct Standing {
+    id: CompanyId,
+    name: &'static str,
+    event: &'static str,
+}
+
+impl Standing {
+    async fn make(
+        &self,
+        auth: &Auth,
+        by: &By,
+        sent: &Sent,
+        decide: impl Fn(&Company) -> Result<Vec<CompanyEvent>, CompanyStandingError>,
+    ) -> Result<Receipted<Success<CompanyView>>, Problem> {
+        let stream = StreamName::company(self.id);
+        for _ in 0..race::ATTEMPTS_MAX {
+            let loaded = auth.log.load::<Company>(&stream).await.map_err(problem::of_load)?;
+            let events = decide(&loaded.state).map_err(of_standing)?;
+            if events.is_empty() {
+                let epoch = auth.log.head().await.map_err(problem::of_load)?.epoch;
+                let cursor = Cursor { epoch, position: loaded.position };
+                let view = CompanyView::new(self.id, &loaded.state);
+                return Ok(Receipted::new(Success(view), AccessPosition { log: Log::Auth, cursor }));
+            }
+            let mut append = sent.append(by, Some(self.id), self.name);
+            let state = append.write(&loaded, events).map_err(problem::of_append)?;
+            match race::settle(auth.log.append(append).await)? {
+                Outcome::Done(receipt) => {
+                    let state = match receipt.duplicate {
+                        true => auth.log.load::<Company>(&stream).await.map_err(problem::of_load)?.state,
+                        false => state,
+                    };
+                    tracing::info!(event = self.event, company_id = %self.id, "a company's standing has changed");
+                    return Ok(Receipted::new(Success(CompanyView::new(self.id, &state)), &receipt));
+                }
+                Outcome::Again | Outcome::Taken => {}
+            }
+        }
+        Err(race::lost())
+    }
+}
+
+fn check_text(field: &str, text: &str) -> Result<(), Problem> {
+    let fits = (1..=TEXT_CHARS_MAX).contains(&text.chars().count()) && !text.trim().is_empty();
+    if fits {
+        Ok(())
+    } else {
+        Err(Problem::validation(format!("The field {field} does not have 1 to {TEXT_CHARS_MAX} characters.")))
+    }
+}

@@ -1,0 +1,35 @@
+//! Auth's internal routes: for guards, and for the platform's own administration.
+//!
+//! It owns their shapes. Who may call which is the trust file's business, checked in front of all of them.
+
+mod access_context;
+mod companies;
+mod heads;
+mod log_page;
+mod members;
+mod revocations;
+mod session_end;
+mod users;
+
+use super::Auth;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// The internal routes.
+pub(super) fn routes() -> OpenApiRouter<Auth> {
+    OpenApiRouter::new()
+        .routes(routes!(access_context::access_context))
+        .routes(routes!(heads::heads))
+        .routes(routes!(log_page::page))
+        .routes(routes!(revocations::revocations))
+        .routes(routes!(users::register))
+        .routes(routes!(users::by_email))
+        .routes(routes!(companies::register))
+        .routes(routes!(companies::by_slug))
+        .routes(routes!(companies::approve))
+        .routes(routes!(companies::suspend))
+        .routes(routes!(companies::reactivate))
+        .routes(routes!(members::add_member))
+        .routes(routes!(members::grant_module, members::revoke_module))
+        .routes(routes!(members::grant_permission, members::revoke_permission))
+        .routes(routes!(session_end::end))
+}

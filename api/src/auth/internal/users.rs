@@ -1,0 +1,137 @@
+//! People, as the platform's administration makes and finds them.
+
+use crate::{
+    auth::{
+        Auth,
+        companies::{By, Sent},
+        lookup::Email,
+        passwords::{HashError, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN},
+        race::{self, Outcome},
+    },
+    shared::{
+        ambient,
+        caller::Caller,
+        extract::ApiQuery,
+        idempotency::ApiCommand,
+        problem::{self, Problem},
+        request_label::RequestLabel,
+        respond::{Created, Receipted, Success, SuccessBody},
+    },
+};
+use axum::extract::State;
+use kisum_domains::{
+    User,
+    user::{self, RegisterUser},
+};
+use kisum_events::{StreamName, UserId};
+use kisum_log::{ClaimKey, Loaded};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+/// Characters of a display name.
+const NAME_CHARS_MAX: usize = 200;
+
+/// Who is to be registered.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RegisterUserBody {
+    /// Their address, which nobody else has.
+    email: String,
+    /// Their display name, 1 to 200 characters.
+    name: String,
+    /// Their first password, 15 to 128 characters.
+    password: String,
+}
+
+/// A person by id.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct UserFound {
+    /// Their id.
+    user_id: Uuid,
+}
+
+/// An address to look for.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ByEmailQuery {
+    /// The address.
+    email: String,
+}
+
+/// Registers somebody with a first password.
+#[utoipa::path(post, path = "/internal/v1/users", tag = "administration", request_body = RegisterUserBody,
+    security(("service" = [])),
+    responses((status = 201, description = "The person.", body = SuccessBody<UserFound>)))]
+pub(super) async fn register(
+    State(auth): State<Auth>,
+    caller: Caller,
+    label: RequestLabel,
+    command: ApiCommand<RegisterUserBody>,
+) -> Result<Receipted<Created<UserFound>>, Problem> {
+    let email = email(&command.body.email)?;
+    check(&command.body)?;
+    let account = auth.lookup.email(&email);
+    let fingerprint = auth.lookup.fingerprint(&[&account, &command.body.name]);
+    let password_hash = auth.passwords.hash(command.body.password).await.map_err(of_hash)?;
+    let id = UserId::new(ambient::new_id());
+    let loaded = Loaded::<User>::new_stream(StreamName::user(id));
+    let registration = RegisterUser { email: email.given().to_owned(), name: command.body.name, password_hash };
+    let events = user::register(&loaded.state, registration).map_err(|error| problem::of_defect(&error))?;
+    let sent = Sent { idempotency: command.idempotency, label };
+    // The hash that is kept with the key must not be one of the password: it could be guessed from it.
+    let mut append = sent.append(&By::Service(caller.service), None, "user.register").with_body_hash(fingerprint);
+    append.claim(ClaimKey::email(&account), &loaded.stream);
+    append.write(&loaded, events).map_err(problem::of_append)?;
+    match race::settle(auth.log.append(append).await)? {
+        Outcome::Done(receipt) => {
+            let user_id = if receipt.duplicate { find(&auth, &email).await? } else { id.uuid() };
+            Ok(Receipted::new(Created(UserFound { user_id }), &receipt))
+        }
+        Outcome::Taken => Err(Problem::conflict("email_taken", "This address is in use.")),
+        Outcome::Again => Err(race::lost()),
+    }
+}
+
+/// Finds a person by address.
+#[utoipa::path(get, path = "/internal/v1/users/by-email", tag = "administration", params(ByEmailQuery),
+    security(("service" = [])),
+    responses((status = 200, description = "The person.", body = SuccessBody<UserFound>)))]
+pub(super) async fn by_email(
+    State(auth): State<Auth>,
+    ApiQuery(query): ApiQuery<ByEmailQuery>,
+) -> Result<Success<UserFound>, Problem> {
+    let user_id = find(&auth, &email(&query.email)?).await?;
+    Ok(Success(UserFound { user_id }))
+}
+
+async fn find(auth: &Auth, email: &Email) -> Result<Uuid, Problem> {
+    let claim = ClaimKey::email(&auth.lookup.email(email));
+    let holder = auth.log.claim_holder(&claim).await.map_err(problem::of_load)?;
+    holder.and_then(|stream| stream.id().parse().ok()).ok_or_else(|| Problem::not_found("Nobody has this address."))
+}
+
+fn email(text: &str) -> Result<Email, Problem> {
+    Email::parse(text).ok_or_else(|| Problem::validation("The email is not an e-mail address."))
+}
+
+fn check(body: &RegisterUserBody) -> Result<(), Problem> {
+    let (name, password) = (body.name.chars().count(), body.password.chars().count());
+    if !(1..=NAME_CHARS_MAX).contains(&name) || body.name.trim().is_empty() {
+        return Err(Problem::validation(format!("The field name does not have 1 to {NAME_CHARS_MAX} characters.")));
+    }
+    if !(PASSWORD_CHARS_MIN..=PASSWORD_CHARS_MAX).contains(&password) {
+        let message =
+            format!("The field password does not have {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters.");
+        return Err(Problem::validation(message));
+    }
+    Ok(())
+}
+
+fn of_hash(error: HashError) -> Problem {
+    match error {
+        HashError::Overloaded => Problem::unavailable("Too many passwords are hashed at the moment; try again."),
+        HashError::Failed(_) => problem::of_defect(&error),
+    }
+}

@@ -1,0 +1,139 @@
+//! Calls to other services' internal listeners: Core, and the relays that serve the logs.
+//!
+//! It owns signing, time-outs and the fall-back to the next replica. It refuses to know what an answer means.
+
+use crate::shared::ambient::{Clock, Stopwatch};
+use kisum_guard::ServiceSigner;
+use serde::{Deserialize, de::DeserializeOwned};
+use std::{sync::Arc, time::Duration};
+
+/// Longest wait for a connection: these are neighbours.
+const CONNECT_MS_MAX: u64 = 500;
+
+/// Why another service gave no answer that can be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PeerError {
+    /// It could not be reached, or took too long.
+    #[error("{callee} cannot be reached")]
+    Unreachable {
+        /// Which.
+        callee: &'static str,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// It answered with a problem.
+    #[error("{callee} answered {status}")]
+    Refused {
+        /// Which.
+        callee: &'static str,
+        /// With which status.
+        status: u16,
+    },
+    /// There is nobody to ask.
+    #[error("no address of {callee} is configured")]
+    Nobody {
+        /// Which.
+        callee: &'static str,
+    },
+}
+
+/// An answer and how long it took, so that ages can be added up.
+#[derive(Debug)]
+pub(super) struct Answer<T> {
+    /// The `data` of the answer.
+    pub(super) data: T,
+    /// From asking to having read it.
+    pub(super) took: Duration,
+}
+
+#[derive(Deserialize)]
+struct Success<T> {
+    data: T,
+}
+
+/// A service with one or several replicas, each of which knows the answer.
+#[derive(Clone)]
+pub(super) struct Peer {
+    callee: &'static str,
+    bases: Arc<[String]>,
+    http: reqwest::Client,
+    signer: ServiceSigner,
+    clock: Clock,
+}
+
+/// Builds the client that all peers share.
+///
+/// # Errors
+/// When its TLS cannot be set up.
+pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .connect_timeout(Duration::from_millis(CONNECT_MS_MAX))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+}
+
+impl Peer {
+    /// The service `callee`, reached at any of `bases`.
+    pub(super) fn new(
+        callee: &'static str,
+        bases: Vec<String>,
+        http: reqwest::Client,
+        signer: ServiceSigner,
+        clock: Clock,
+    ) -> Self {
+        Self { callee, bases: bases.into(), http, signer, clock }
+    }
+
+    /// `GET path?query`, asked of one replica after the other until one answers; `patience` is for each.
+    ///
+    /// # Errors
+    /// [`PeerError`] of the last one asked.
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        patience: Duration,
+    ) -> Result<Answer<T>, PeerError> {
+        let mut last = PeerError::Nobody { callee: self.callee };
+        for base in self.bases.iter() {
+            match self.get_from(base, path, query, patience).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// `GET path?query` of one replica.
+    ///
+    /// # Errors
+    /// [`PeerError`] when it does not answer in time, or refuses.
+    pub(super) async fn get_from<T: DeserializeOwned>(
+        &self,
+        base: &str,
+        path: &str,
+        query: &[(&str, String)],
+        patience: Duration,
+    ) -> Result<Answer<T>, PeerError> {
+        let callee = self.callee;
+        let unreachable = |source| PeerError::Unreachable { callee, source };
+        let watch = Stopwatch::start();
+        let response = self
+            .http
+            .get(format!("{base}{path}"))
+            .query(query)
+            .bearer_auth(self.signer.token(callee, "GET", path, self.clock.now()))
+            .timeout(patience)
+            .send()
+            .await
+            .map_err(unreachable)?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(PeerError::Refused { callee, status: status.as_u16() });
+        }
+        let answer: Success<T> = response.json().await.map_err(unreachable)?;
+        Ok(Answer { data: answer.data, took: watch.elapsed() })
+    }
+}

@@ -1,0 +1,95 @@
+//! The person behind a request: a genuine access token whose session is live.
+//!
+//! It owns the check in front of every public route that acts for a person. It refuses to know companies.
+
+use super::{
+    Auth,
+    access::{AccessError, Standing},
+};
+use crate::shared::problem::{Chain, Problem};
+use axum::extract::FromRequestParts;
+use http::{HeaderMap, request::Parts};
+use kisum_events::{Actor, SessionId, UserId};
+use kisum_guard::XOrg;
+
+/// A person, signed in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Person {
+    /// Who.
+    pub(super) user: UserId,
+    /// By which session.
+    pub(super) session: SessionId,
+}
+
+impl Person {
+    /// The person as the actor of a command.
+    pub(super) const fn actor(&self) -> Actor {
+        Actor::User(self.user)
+    }
+}
+
+/// Checks a token's signature and claims. Whether its session is live is not asked yet.
+///
+/// # Errors
+/// 401 for any defect of the token.
+pub(super) async fn of_token(auth: &Auth, token: &str) -> Result<Person, Problem> {
+    let claims = auth.verifier.verify(token, auth.clock.now()).await.inspect_err(|problem| {
+        metrics::counter!("kisum_tokens_rejected_total").increment(1);
+        tracing::info!(event = "token.rejected", code = problem.code, "an access token was refused");
+    })?;
+    let span = tracing::Span::current();
+    span.record("user_id", tracing::field::display(claims.sub));
+    span.record("session_id", tracing::field::display(claims.sid));
+    Ok(Person { user: claims.sub, session: claims.sid })
+}
+
+/// The person of a request, by its bearer token.
+///
+/// # Errors
+/// 401 without a good token; the session is not asked yet.
+pub(super) async fn of_headers(auth: &Auth, headers: &HeaderMap) -> Result<Person, Problem> {
+    of_token(auth, kisum_guard::bearer(headers)?).await
+}
+
+/// The company that a request names.
+///
+/// # Errors
+/// 400 when `x-org` is missing or malformed.
+pub(super) fn org(headers: &HeaderMap) -> Result<XOrg, Problem> {
+    XOrg::from_headers(headers).inspect_err(|_| {
+        metrics::counter!("kisum_x_org_failures_total").increment(1);
+        tracing::info!(event = "x_org.rejected", "x-org is missing or malformed");
+    })
+}
+
+/// A refusal that is logged and counted (security.md, 24).
+pub(super) fn denied(reason: &'static str, message: &str) -> Problem {
+    metrics::counter!("kisum_access_denied_total", "reason" => reason).increment(1);
+    tracing::info!(event = "access.denied", reason, "refused");
+    Problem::forbidden(reason, message)
+}
+
+/// What a person is told whose session is over, or who is suspended: their sessions end with that.
+pub(super) fn session_over(person: Person) -> Problem {
+    metrics::counter!("kisum_revoked_session_use_total").increment(1);
+    tracing::info!(event = "access.denied", reason = "session_revoked", session_id = %person.session, "refused");
+    Problem::session_revoked()
+}
+
+/// What a client is told when access cannot be told: a 503, never an answer.
+pub(super) fn unprovable(error: AccessError) -> Problem {
+    tracing::error!(event = "access.aggregation_failed", error = %Chain(&error), "access cannot be told");
+    Problem::unavailable("Access cannot be proven at the moment.")
+}
+
+impl FromRequestParts<Auth> for Person {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, auth: &Auth) -> Result<Self, Problem> {
+        let person = of_headers(auth, &parts.headers).await?;
+        match auth.access.standing(person.user, person.session).await.map_err(unprovable)? {
+            Standing::Live => Ok(person),
+            Standing::Over => Err(session_over(person)),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `DELETE /auth/sessions/{id}`: ending one's own session, and what every end of a session has in common.
+
+use super::{
+    Auth,
+    login::append_for,
+    person::Person,
+    race::{self, Outcome},
+};
+use crate::shared::{
+    extract::ApiPath,
+    problem::{self, Problem},
+    request_label::RequestLabel,
+    respond::{NoContent, Receipted},
+};
+use axum::extract::State;
+use kisum_domains::session::{self, EndSessionError, Session, SessionStatus};
+use kisum_events::{Actor, SessionEndCause, SessionId, StreamName, UserId};
+use kisum_log::{Loaded, Receipt};
+use uuid::Uuid;
+
+/// Ends one of the person's own sessions, at once and everywhere.
+#[utoipa::path(delete, path = "/auth/sessions/{id}", tag = "sessions", params(("id" = Uuid, Path, description = "The session.")),
+    security(("bearer" = [])), responses((status = 204, description = "It has ended.")))]
+pub(super) async fn end_own(
+    State(auth): State<Auth>,
+    person: Person,
+    label: RequestLabel,
+    ApiPath(id): ApiPath<Uuid>,
+) -> Result<Ended, Problem> {
+    let end = End { id: SessionId::new(id), whose: Some(person.user), cause: SessionEndCause::Revoked };
+    end_session(&auth, &end, person.actor(), &label).await
+}
+
+/// 204, with the position of the end where there was one to write.
+pub(super) type Ended = axum::response::Response;
+
+/// Which session to end, and why.
+pub(super) struct End {
+    /// Which.
+    pub(super) id: SessionId,
+    /// Whose it has to be; somebody else's does not exist for them.
+    pub(super) whose: Option<UserId>,
+    /// Why.
+    pub(super) cause: SessionEndCause,
+}
+
+/// Ends a session; one that has ended stays ended.
+///
+/// # Errors
+/// 404 when there is no such session, or it is not the person's.
+pub(super) async fn end_session(auth: &Auth, end: &End, actor: Actor, label: &RequestLabel) -> Result<Ended, Problem> {
+    use axum::response::IntoResponse as _;
+    let missing = || Problem::not_found("There is no such session.");
+    for _ in 0..race::ATTEMPTS_MAX {
+        let loaded: Loaded<Session> = auth.log.load(&StreamName::session(end.id)).await.map_err(problem::of_load)?;
+        if end.whose.is_some() && loaded.state.user_id != end.whose {
+            return Err(missing());
+        }
+        let events = session::end(&loaded.state, end.cause, auth.lifetimes.access, auth.clock.now())
+            .map_err(|EndSessionError::Unknown| missing())?;
+        if events.is_empty() {
+            return Ok(NoContent.into_response());
+        }
+        let mut append = append_for(actor.clone(), label);
+        let state = append.write(&loaded, events).map_err(problem::of_append)?;
+        if let Outcome::Done(receipt) = race::settle(auth.log.append(append).await)? {
+            note_end(auth, end, &state);
+            return Ok(answer(&receipt));
+        }
+    }
+    Err(race::lost())
+}
+
+fn answer(receipt: &Receipt) -> Ended {
+    use axum::response::IntoResponse as _;
+    Receipted::new(NoContent, receipt).into_response()
+}
+
+fn note_end(auth: &Auth, end: &End, state: &Session) {
+    let cause = match end.cause {
+        SessionEndCause::Logout => "logout",
+        SessionEndCause::Revoked => "revoked",
+        SessionEndCause::ReuseDetected => "reuse_detected",
+    };
+    tracing::info!(event = "session.revoked", cause, session_id = %end.id, "a session has ended");
+    mark_revoked(auth, end.id, state);
+}
+
+/// Notes an ended session in Redis until its last access token has expired (contract, *Redis*). Nothing waits for it
+/// and nothing is decided by it: guards follow the log.
+pub(super) fn mark_revoked(auth: &Auth, id: SessionId, state: &Session) {
+    let SessionStatus::Ended { tokens_until, cause: _ } = state.status else { return };
+    let left = tokens_until.since(auth.clock.now()).as_secs();
+    if left == 0 {
+        return;
+    }
+    let key = format!("revoked:session:{id}");
+    let value = auth.seal.close(key.as_bytes());
+    let mut commands = redis::pipe();
+    commands.cmd("SET").arg(key).arg(value).arg("EX").arg(left).ignore();
+    let redis = auth.redis.clone();
+    tokio::spawn(async move {
+        let _unavailable: Option<()> = redis.ask(&commands).await;
+    });
+}

@@ -1,0 +1,206 @@
+//! Putting Auth together: configuration, dependencies, routes.
+//!
+//! It owns what Auth cannot start without (its database and its keys) and what it can (Redis, NATS, Core, relays).
+
+use super::{
+    Auth, Lifetimes, Parts,
+    access::{Access, ContextCache},
+    companies,
+    config::AuthConfig,
+    internal,
+    limiter::LoginLimiter,
+    login, logout,
+    lookup::LookupKey,
+    me, my_access,
+    passwords::Passwords,
+    peers::{self, Peer},
+    redis::Redis,
+    refresh,
+    seal::Seal,
+    sessions,
+    tokens::{AccessTokens, RefreshKey},
+    well_known,
+};
+use crate::shared::{
+    ambient::Clock,
+    bus,
+    caller::CallerCheck,
+    database,
+    env::Env,
+    health::Readiness,
+    problem::Chain,
+    server::{ServeError, Server},
+    telemetry, trust,
+};
+use kisum_events::Log;
+use kisum_guard::{KeySet, ServiceSigner, TokenVerifier};
+use kisum_log::{EventLog, Sealer};
+use kisum_projectors::{
+    LogPage, LogSource, SourceError,
+    auth::{Dependencies, Running},
+};
+use std::{error::Error, sync::Arc, time::Duration};
+use tokio::sync::watch;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// Longest wait for a page of the core log.
+const PAGE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs Auth until `shutdown` becomes true.
+///
+/// # Errors
+/// [`ServeError`] when the environment is unusable, an address is taken, or the database does not answer at start.
+pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeError> {
+    let config = AuthConfig::read(&env)?;
+    telemetry::start(&config.service);
+    let clock = Clock::system();
+    let pool = database::connect("AUTH_DB_URL", &config.db_url, config.service.db_pool_max).await?;
+    let sealer = Sealer::new(config.data_encryption_keys.expose()).map_err(failed("DATA_ENCRYPTION_KEYS"))?;
+    let log =
+        EventLog::open(Log::Auth, config.db_url.expose(), pool.clone(), sealer).await.map_err(failed("AUTH_DB_URL"))?;
+    let peers = Neighbours::new(&config, &clock)?;
+    let nats = bus::connect("NATS_URL", &config.nats_url, "auth").await?;
+    let dependencies = Dependencies { log: log.clone(), core: peers.core_log(), nats: nats.clone() };
+    let running = kisum_projectors::auth::spawn(&dependencies, &shutdown);
+    let auth = assemble(&config, &clock, log.clone(), peers, &running)?;
+
+    let service = &config.service;
+    let trust_file = service.trust_file.clone().unwrap_or_default();
+    let trust = trust::watch_trust(&service.environment, &service.service, &trust_file)
+        .await
+        .map_err(failed("SERVICE_TRUST"))?;
+    let redis = auth.redis.clone();
+    let readiness = Readiness::new()
+        .require("db", move || database::ping(pool.clone()))
+        .require("log", move || head(log.clone()))
+        .report("nats", move || bus::ping(nats.clone()))
+        .report("redis", move || ping_redis(redis.clone()));
+    let served = Server::new(service, readiness)
+        .public(public_routes().with_state(auth.clone()))
+        .internal(CallerCheck { trust, clock }, internal::routes().with_state(auth))
+        .run(shutdown)
+        .await;
+    // The projections end with the shutdown too; whatever they have not committed they fold again.
+    let mut tasks = running.tasks;
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(error = %Chain(&error), "a projection ended out of turn");
+        }
+    }
+    served
+}
+
+fn assemble(
+    config: &AuthConfig,
+    clock: &Clock,
+    log: EventLog,
+    peers: Neighbours,
+    running: &Running,
+) -> Result<Auth, ServeError> {
+    let redis = Redis::open(config.redis_url.expose(), clock.clone()).map_err(failed("REDIS_URL"))?;
+    let seal = Seal::new(&config.cache_mac_key);
+    let access_tokens = AccessTokens::new(
+        config.jwt_issuer.clone(),
+        config.jwt_audience.clone(),
+        config.access_ttl,
+        config.jwt_private_key.expose(),
+        config.jwt_kid.clone(),
+    )
+    .map_err(failed("JWT_PRIVATE_KEY"))?;
+    let access = Access {
+        log: log.clone(),
+        cache: ContextCache::new(redis.clone(), seal.clone()),
+        entitlements: running.entitlements.clone(),
+        core: peers.core,
+        clock: clock.clone(),
+    };
+    Ok(Auth(Arc::new(Parts {
+        clock: clock.clone(),
+        access,
+        passwords: Passwords::start().map_err(failed("the password pool"))?,
+        limiter: LoginLimiter::new(redis.clone(), clock.clone()),
+        lookup: LookupKey::new(&config.lookup_key),
+        verifier: verifier(config, &access_tokens)?,
+        access_tokens,
+        refresh_key: RefreshKey::new(&config.refresh_key),
+        redis,
+        seal,
+        lifetimes: Lifetimes { access: config.access_ttl, idle: config.idle_ttl, absolute: config.absolute_ttl },
+        origins: config.service.cors_origins.clone(),
+        auth_relay: peers.auth_relay,
+        core_relay: peers.core_relay,
+        entitlements: running.entitlements.clone(),
+        catalog: running.catalog.clone(),
+        log,
+    })))
+}
+
+/// Auth checks its own tokens by the key set that it publishes.
+fn verifier(config: &AuthConfig, tokens: &AccessTokens) -> Result<TokenVerifier, ServeError> {
+    let json = serde_json::to_string(tokens.jwks()).map_err(failed("JWT_PRIVATE_KEY"))?;
+    let keys = KeySet::from_json(&json).map_err(failed("JWT_PRIVATE_KEY"))?;
+    Ok(TokenVerifier::with_keys(&config.jwt_issuer, &config.jwt_audience, keys))
+}
+
+/// The services that Auth asks.
+struct Neighbours {
+    core: Peer,
+    auth_relay: Peer,
+    core_relay: Peer,
+    core_log_urls: Vec<String>,
+}
+
+impl Neighbours {
+    fn new(config: &AuthConfig, clock: &Clock) -> Result<Self, ServeError> {
+        let service = &config.service;
+        let signer = ServiceSigner::new(service.environment.name(), &service.service, service.private_key.expose())
+            .map_err(failed("SERVICE_PRIVATE_KEY"))?;
+        let http = peers::client().map_err(failed("the HTTP client"))?;
+        let peer = |callee, bases| Peer::new(callee, bases, http.clone(), signer.clone(), clock.clone());
+        Ok(Self {
+            core: peer("core", vec![config.core_internal_url.clone()]),
+            auth_relay: peer("relay-auth", config.auth_log_urls.clone()),
+            core_relay: peer("relay-core", config.core_log_urls.clone()),
+            core_log_urls: config.core_log_urls.clone(),
+        })
+    }
+
+    /// The core log as its relays serve it, for the projections of it.
+    fn core_log(&self) -> LogSource {
+        let relay = self.core_relay.clone();
+        LogSource::new(self.core_log_urls.clone(), move |base, after, limit| {
+            let (relay, base) = (relay.clone(), base.to_owned());
+            async move {
+                let query = [("after", after.to_string()), ("limit", limit.to_string())];
+                let answer = relay.get_from::<LogPage>(&base, "/internal/v1/log", &query, PAGE_PATIENCE).await;
+                answer.map(|answer| answer.data).map_err(|error| SourceError::Unavailable(Chain(&error).to_string()))
+            }
+        })
+    }
+}
+
+fn public_routes() -> OpenApiRouter<Auth> {
+    OpenApiRouter::new()
+        .routes(routes!(login::login))
+        .routes(routes!(refresh::refresh))
+        .routes(routes!(logout::logout))
+        .routes(routes!(me::me))
+        .routes(routes!(my_access::my_access))
+        .routes(routes!(sessions::end_own))
+        .routes(routes!(well_known::jwks))
+        .routes(routes!(well_known::openid_configuration))
+        .merge(companies::routes())
+}
+
+async fn head(log: EventLog) -> Result<(), String> {
+    log.head().await.map(|_| ()).map_err(|_| "the log's head cannot be read".to_owned())
+}
+
+async fn ping_redis(redis: Redis) -> Result<(), String> {
+    if redis.is_up().await { Ok(()) } else { Err("Redis does not answer".to_owned()) }
+}
+
+/// Names what Auth could not start with.
+fn failed<E: Error + Send + Sync + 'static>(name: &'static str) -> impl Fn(E) -> ServeError {
+    move |error| ServeError::dependency(name)(Box::new(error))
+}

@@ -1,0 +1,47 @@
+//! A connection to NATS: one user a service, its own inbox prefix, reconnecting for ever with full jitter.
+//!
+//! It refuses to know any subject.
+
+use super::{ambient, config::Secret, server::ServeError};
+use async_nats::{Client, ConnectOptions, connection::State};
+use std::time::Duration;
+
+/// Reconnects wait a random time up to a bound that doubles: 50 ms to 5 s (`consistency.md`, *Herds*).
+const RECONNECT: (u64, u64) = (50, 5_000);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connects, or goes on trying in the background while NATS is down: nothing that NATS carries is needed to start.
+///
+/// # Errors
+/// [`ServeError::Dependency`] when the address or the credentials are refused.
+pub async fn connect(variable: &'static str, url: &Secret, user: &str) -> Result<Client, ServeError> {
+    ConnectOptions::new()
+        .name(format!("kisum-{user}"))
+        .custom_inbox_prefix(format!("_INBOX.{user}"))
+        .connection_timeout(CONNECT_TIMEOUT)
+        .retry_on_initial_connect()
+        .reconnect_delay_callback(reconnect_delay)
+        .event_callback(|event| async move { tracing::info!(event = "nats.connection", state = %event) })
+        .connect(url.expose())
+        .await
+        .map_err(|source| ServeError::Dependency { name: variable, source: Box::new(source) })
+}
+
+fn reconnect_delay(attempts: usize) -> Duration {
+    let (least, most) = RECONNECT;
+    let doublings = u32::try_from(attempts.min(10)).unwrap_or(10);
+    let bound = least.saturating_mul(2_u64.saturating_pow(doublings)).min(most);
+    let drawn = ambient::random::<8>().map(u64::from_le_bytes).unwrap_or(0);
+    Duration::from_millis(drawn % bound.saturating_add(1))
+}
+
+/// Whether NATS is connected, for `/ready`.
+///
+/// # Errors
+/// A sentence for operators.
+pub async fn ping(nats: Client) -> Result<(), String> {
+    match nats.connection_state() {
+        State::Connected => Ok(()),
+        State::Pending | State::Disconnected => Err("NATS is not connected".to_owned()),
+    }
+}

@@ -1,0 +1,30 @@
+//! What every service does the same way: configuration, listeners, extraction, rendering, problems, health, telemetry.
+//!
+//! It knows HTTP and the environment. It refuses to know any route, rule or table of a particular service.
+
+pub mod access_position;
+pub mod actor;
+pub mod ambient;
+pub mod bus;
+pub mod caller;
+pub mod client_ip;
+pub mod config;
+pub mod database;
+pub mod docs_page;
+pub mod edge;
+pub mod env;
+pub mod extract;
+pub mod health;
+pub mod idempotency;
+pub mod json_lines;
+pub mod listener;
+pub mod observe;
+pub mod openapi;
+pub mod paging;
+pub mod problem;
+pub mod request_label;
+pub mod respond;
+pub mod server;
+pub mod service_config;
+pub mod telemetry;
+pub mod trust;

@@ -1,0 +1,118 @@
+//! What is noted of every request: its label, its span, one log line and one measurement.
+//!
+//! It owns the outermost layer of every listener. It refuses to look into a body or at a credential.
+
+use super::{
+    ambient::Stopwatch,
+    client_ip::{ClientIp, TrustedProxies},
+    problem::Problem,
+    request_label::{RequestLabel, TraceParent, X_REQUEST_ID},
+};
+use axum::{
+    extract::{ConnectInfo, MatchedPath, Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::Method;
+use kisum_events::{CompanyId, SessionId, UserId};
+use std::{net::SocketAddr, time::Duration};
+use tracing::{Instrument as _, Span, field::Empty};
+
+/// Routes whose lines would drown the others: probes ask several times a second.
+const QUIET_ROUTES: [&str; 3] = ["/health", "/ready", "/metrics"];
+
+/// The label of what matched no route: a metric's label must not be what a stranger typed.
+const UNMATCHED: &str = "unmatched";
+
+/// Notes a request and its answer.
+pub(super) async fn observe(
+    State(proxies): State<TrustedProxies>,
+    matched: Option<MatchedPath>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let watch = Stopwatch::start();
+    let label = RequestLabel::of(request.headers());
+    let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str).to_owned();
+    let method = method_label(request.method());
+    let span = request_span(&request, &label, &route, method);
+    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() {
+        let client = ClientIp(proxies.client(peer, request.headers()));
+        request.extensions_mut().insert(client);
+    }
+    // Whoever reads the header further in, such as a guard's log lines, must find the label that counts.
+    if let Some(value) = label.header_value() {
+        request.headers_mut().insert(X_REQUEST_ID, value);
+    }
+    request.extensions_mut().insert(label.clone());
+
+    let mut response = next.run(request).instrument(span.clone()).await;
+    if let Some(value) = label.header_value() {
+        response.headers_mut().insert(X_REQUEST_ID, value);
+    }
+    span.in_scope(|| note(&route, method, &response, watch.elapsed()));
+    response
+}
+
+/// Notes whose request the current one is, once that is proven, so that every later line of it says so.
+pub fn note_person(user: UserId, session: SessionId, company: Option<CompanyId>) {
+    let span = Span::current();
+    span.record("user_id", tracing::field::display(user));
+    span.record("session_id", tracing::field::display(session));
+    if let Some(company) = company {
+        span.record("company_id", tracing::field::display(company));
+    }
+}
+
+fn request_span(request: &Request, label: &RequestLabel, route: &str, method: &'static str) -> Span {
+    let span = tracing::info_span!(
+        "request",
+        request_id = label.as_str(),
+        trace_id = Empty,
+        route,
+        method,
+        user_id = Empty,
+        session_id = Empty,
+        company_id = Empty,
+    );
+    if let Some(trace) = TraceParent::of(request.headers()) {
+        span.record("trace_id", trace.trace_id());
+    }
+    span
+}
+
+fn note(route: &str, method: &'static str, response: &Response, took: Duration) {
+    let status = response.status().as_u16();
+    let duration_ms = took.as_micros() as f64 / 1_000.0;
+    metrics::histogram!(
+        "kisum_http_request_duration_seconds",
+        "route" => route.to_owned(),
+        "method" => method,
+        "status" => status.to_string(),
+    )
+    .record(took);
+    let problem = response.extensions().get::<Problem>();
+    let code = problem.map(|problem| problem.code);
+    let reason = problem.and_then(|problem| problem.reason);
+    if status >= 500 {
+        tracing::warn!(event = "http.request", status, duration_ms, code, reason, "answered");
+    } else if QUIET_ROUTES.contains(&route) {
+        tracing::debug!(event = "http.request", status, duration_ms, code, reason, "answered");
+    } else {
+        tracing::info!(event = "http.request", status, duration_ms, code, reason, "answered");
+    }
+}
+
+/// The method as a metric's label: one of a fixed few, whatever a client sends.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

@@ -1,0 +1,28 @@
+//! Load generators and their reports: `./dev bench [name]`. Every figure stands beside a reference of the same run.
+
+mod ambient;
+mod log;
+mod log_subject;
+mod report;
+
+use clap::{Parser, Subcommand};
+
+/// Measures the platform on this machine.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Append rates at 1, 64 and 1024 writers beside plain inserts on the same PostgreSQL.
+    Log(log::Options),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Arguments::parse().bench {
+        Bench::Log(options) => log::run(options).await,
+    }
+}

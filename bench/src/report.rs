@@ -1,0 +1,69 @@
+//! Figures as a table for people and as JSON for programs: the median of the rounds, and how far they spread.
+
+use serde::Serialize;
+
+/// One measured line.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Line {
+    /// What was measured.
+    pub(crate) name: String,
+    /// Events a second, one figure a round.
+    pub(crate) rates: Vec<f64>,
+    /// Latency in ms over all rounds, where it was measured.
+    pub(crate) p50_ms: Option<f64>,
+    /// As above.
+    pub(crate) p99_ms: Option<f64>,
+    /// The line it is compared with, and what is aimed at.
+    pub(crate) against: Option<(String, f64)>,
+}
+
+impl Line {
+    pub(crate) fn median(&self) -> f64 {
+        median(&self.rates)
+    }
+
+    /// Largest distance from the median, relative to it.
+    fn spread(&self) -> f64 {
+        let median = self.median();
+        self.rates.iter().map(|rate| (rate - median).abs()).fold(0.0, f64::max) / median.max(f64::MIN_POSITIVE)
+    }
+}
+
+/// The middle value; of an even number, the upper of the two.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// The value below which `part` of all lie.
+pub(crate) fn percentile(values: &mut [f64], part: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+    let index = (values.len().saturating_sub(1) as f64 * part).round() as usize;
+    values.get(index).copied().unwrap_or(0.0)
+}
+
+/// Prints the table, then the JSON.
+pub(crate) fn print(title: &str, lines: &[Line]) -> anyhow::Result<()> {
+    println!("\n{title}\n");
+    println!("{:<44} {:>12} {:>8} {:>10} {:>10}  ratio (aim)", "", "events/s", "spread", "p50 ms", "p99 ms");
+    for line in lines {
+        let figure = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+        let ratio = line.against.as_ref().and_then(|(name, aim)| {
+            let other = lines.iter().find(|other| other.name == *name)?;
+            Some(format!("{:.2} × {name} ({aim:.2})", line.median() / other.median().max(f64::MIN_POSITIVE)))
+        });
+        println!(
+            "{:<44} {:>12.0} {:>7.0}% {:>10} {:>10}  {}",
+            line.name,
+            line.median(),
+            line.spread() * 100.0,
+            figure(line.p50_ms),
+            figure(line.p99_ms),
+            ratio.unwrap_or_default()
+        );
+    }
+    println!("\n{}", serde_json::to_string(&serde_json::json!({ "title": title, "lines": lines }))?);
+    Ok(())
+}

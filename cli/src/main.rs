@@ -1,0 +1,67 @@
+//! `kisum`: one binary for every service and every operator's command. It parses, runs, and turns failures into exit
+//! codes: 0 fine, 1 something is wrong, 2 usage, 3 a dependency is unreachable, 78 the environment is not usable.
+
+use clap::{Parser, Subcommand};
+use kisum::{
+    local::{failure::with_causes, up},
+    migrate, seed, serve, service_token, smoke_command,
+};
+use std::process::ExitCode;
+
+/// The Kisum access platform.
+#[derive(Debug, Parser)]
+#[command(name = "kisum", version, propagate_version = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one service, configured by its environment, until SIGTERM or Ctrl-C.
+    Serve(serve::Args),
+    /// Run everything on this machine, with private servers under `.kisum/`.
+    Up(up::Args),
+    /// Bring a database to the newest migration, as its owner.
+    Migrate(migrate::Args),
+    /// Make the demo, and synthetic companies, through the running services.
+    Seed(seed::Args),
+    /// Check that the running platform keeps its promises.
+    Smoke(smoke_command::Args),
+    /// Print a service token for one request, for a person at a local platform.
+    ServiceToken(service_token::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("kisum: no threads can be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("kisum: {}", with_causes(error.as_ref()));
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Up(args) => up::run(args).await,
+        Command::Migrate(args) => migrate::run(args).await,
+        Command::Seed(args) => seed::run(args).await,
+        Command::Smoke(args) => smoke_command::run(args).await,
+        Command::ServiceToken(args) => service_token::run(&args),
+    }
+}
+
+/// The code that a failure asks for; 1 where it asks for none.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    error.chain().find_map(|cause| serve::exit_code(cause).or_else(|| migrate::exit_code(cause))).unwrap_or(1)
+}

@@ -1,0 +1,137 @@
+//! Access: what one person may do in one company at one instant, resolved from stream states.
+//!
+//! It owns the order of the checks and the making of the context. It refuses to load anything and to remember
+//! anything: the same inputs at the same instant give the same answer, so caches can be thrown away.
+
+use crate::{
+    Company, Membership, Session, User,
+    authority::{Authority, Catalog},
+    membership::MembershipStatus,
+    schedule, session,
+};
+use kisum_events::{
+    AccessContext, AccessOutcome, CompanyId, ContextMeta, Denied, MembershipId, ModuleEntitlement, ModuleKey,
+    PermissionKey, Position, Timestamp, UserId,
+};
+
+/// What access is resolved from: states read in one snapshot, and the positions they stand at.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessInputs<'a> {
+    /// The person who asks, by the token.
+    pub user_id: UserId,
+    /// Their state.
+    pub user: &'a User,
+    /// Their session.
+    pub session: &'a Session,
+    /// The company that `x-org` names, when there is one.
+    pub company: Option<(CompanyId, &'a Company)>,
+    /// Their membership of it, when there is one.
+    pub membership: Option<(MembershipId, &'a Membership)>,
+    /// The company's entitlement schedule.
+    pub entitlements: &'a [ModuleEntitlement],
+    /// The catalog, for what may be granted; the rest does not need it.
+    pub catalog: &'a Catalog,
+    /// Versions for the context's `meta`.
+    pub versions: AccessVersions,
+}
+
+/// The positions that access is resolved from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccessVersions {
+    /// Position of the company's last `entitlement.changed`, 0 when there is none.
+    pub entitlement_version: Position,
+    /// Highest position among the states.
+    pub access_version: Position,
+    /// Position of the event that last ended this person's sessions, 0 when none did.
+    pub token_version: Position,
+}
+
+/// What access came to: a context exactly when active.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolution {
+    /// The outcome.
+    pub outcome: AccessOutcome,
+    /// The context.
+    pub context: Option<AccessContext>,
+}
+
+impl Resolution {
+    const fn denied(outcome: AccessOutcome) -> Self {
+        Self { outcome, context: None }
+    }
+}
+
+/// Resolves access, asking in the contract's order. Whatever does not fit together is denied: a session of somebody
+/// else, a membership of another person or company.
+///
+/// The answer holds until `valid_until`, as long as no access event comes in between and the session lasts: a
+/// session's own end bounds its tokens ([`Session::ends_at`]), not the context, which every session of the member
+/// shares.
+pub fn resolve(inputs: &AccessInputs<'_>, now: Timestamp) -> Resolution {
+    if !session::is_live(inputs.session, now) || inputs.session.user_id != Some(inputs.user_id) {
+        return Resolution::denied(AccessOutcome::SessionRevoked);
+    }
+    let Some((company_id, company)) = inputs.company.filter(|(_, company)| company.slug.is_some()) else {
+        return Resolution::denied(AccessOutcome::NotAMember);
+    };
+    let Some((membership_id, membership)) = inputs.membership else {
+        return Resolution::denied(AccessOutcome::NotAMember);
+    };
+    if membership.company_id != Some(company_id) || membership.user_id != Some(inputs.user_id) {
+        return Resolution::denied(AccessOutcome::NotAMember);
+    }
+    match membership.status {
+        MembershipStatus::Unknown | MembershipStatus::Revoked => {
+            return Resolution::denied(AccessOutcome::NotAMember);
+        }
+        MembershipStatus::Suspended => return Resolution::denied(AccessOutcome::Suspended),
+        MembershipStatus::Active if !inputs.user.is_active() => {
+            return Resolution::denied(AccessOutcome::Suspended);
+        }
+        MembershipStatus::Active => {}
+    }
+    if !company.is_active() {
+        return Resolution::denied(AccessOutcome::CompanyNotActive);
+    }
+    let context = context(inputs, company_id, membership_id, membership, now);
+    Resolution { outcome: AccessOutcome::Active, context: Some(context) }
+}
+
+fn context(
+    inputs: &AccessInputs<'_>,
+    company_id: CompanyId,
+    membership_id: MembershipId,
+    membership: &Membership,
+    now: Timestamp,
+) -> AccessContext {
+    let owned = schedule::owned(inputs.entitlements, now);
+    let usable = |module: &ModuleKey| owned.contains(module) && membership.modules.contains_key(module);
+    AccessContext {
+        user_id: inputs.user_id,
+        company_id,
+        membership_id,
+        tenant_role: membership.role,
+        core_app_visible: schedule::basic_active(inputs.entitlements, now),
+        // Maps and sets of keys iterate in order, which is the order that `AccessContext` promises.
+        modules: owned.iter().filter(|module| usable(module)).cloned().collect(),
+        permissions: membership.permissions.keys().filter(|key| usable(&key.module())).cloned().collect(),
+        limits: schedule::limits(inputs.entitlements, now),
+        delegation: Authority::member(membership, &owned, inputs.catalog).rights(),
+        valid_until: schedule::next_change(inputs.entitlements, now),
+        meta: ContextMeta {
+            token_version: inputs.versions.token_version,
+            access_version: inputs.versions.access_version,
+            entitlement_version: inputs.versions.entitlement_version,
+            generated_at: now,
+        },
+        owned_modules: owned.iter().cloned().collect(),
+    }
+}
+
+/// Whether a context allows what a permission names.
+///
+/// # Errors
+/// [`Denied`] with the first reason in the contract's order.
+pub fn check(context: &AccessContext, permission: &PermissionKey) -> Result<(), Denied> {
+    context.check(permission)
+}

@@ -1,0 +1,202 @@
+//! Who may give what to whom inside a company (contract, *Who owns what*).
+//!
+//! It owns the rules about rank, ownership and catalog that every change of a membership passes, and the lists that
+//! `/auth/me/access` shows of them. It refuses to know how the catalog and the entitlements were found.
+//!
+//! No delegation policy can be set yet. The policy is a ceiling that grants nothing by itself, so until there is one,
+//! nobody below superadmin may give anything.
+
+use crate::membership::Membership;
+use kisum_events::{CompanyId, DelegationRights, ModuleKey, PermissionKey, TenantRole};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Whether a permission may be granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PermissionStanding {
+    /// It may.
+    Grantable,
+    /// No longer; who holds it keeps it.
+    Retired,
+}
+
+/// The catalog as far as a decision needs it: modules and permissions by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Catalog {
+    /// Modules that exist.
+    pub modules: BTreeSet<ModuleKey>,
+    /// Permissions that exist.
+    pub permissions: BTreeMap<PermissionKey, PermissionStanding>,
+}
+
+/// Who acts.
+#[derive(Clone, Copy, Debug)]
+pub enum Acting<'a> {
+    /// A service, staff, or the platform itself: anything that the company owns.
+    Platform,
+    /// A member of a company, by the state of the membership. The append guards that membership's version.
+    Member(&'a Membership),
+}
+
+/// What the acting person may do, as loaded for one command.
+#[derive(Clone, Copy, Debug)]
+pub struct Authority<'a> {
+    /// Who acts.
+    pub acting: Acting<'a>,
+    /// Modules that the company owns now.
+    pub owned: &'a BTreeSet<ModuleKey>,
+    /// The catalog; the keys of the command are enough.
+    pub catalog: &'a Catalog,
+}
+
+/// Why somebody may not change a membership at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The acting membership is not active.
+    #[error("the acting membership is not active")]
+    ActorNotActive,
+    /// The acting member belongs to another company, which to them means that there is no such member.
+    #[error("the member belongs to another company")]
+    OtherCompany,
+    /// The member does not rank below the acting one, or the acting one ranks too low for this at all.
+    #[error("the acting member's role is too low")]
+    RoleTooLow,
+}
+
+/// Why something may not be granted by anybody, or not by this person.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantRefused {
+    /// The catalog has no such module.
+    #[error("there is no module '{module}'")]
+    UnknownModule {
+        /// Which.
+        module: ModuleKey,
+    },
+    /// The company does not own the module now.
+    #[error("the company does not own the module '{module}'")]
+    ModuleNotOwned {
+        /// Which.
+        module: ModuleKey,
+    },
+    /// The catalog has no such permission.
+    #[error("there is no permission '{permission}'")]
+    UnknownPermission {
+        /// Which.
+        permission: PermissionKey,
+    },
+    /// The permission exists, but may no longer be granted.
+    #[error("the permission '{permission}' is retired")]
+    RetiredPermission {
+        /// Which.
+        permission: PermissionKey,
+    },
+    /// The acting member may not give this: it is not held, or the delegation policy does not allow it.
+    #[error("the acting member may not grant '{what}'")]
+    NotGrantable {
+        /// The module's or permission's key.
+        what: String,
+    },
+}
+
+impl<'a> Authority<'a> {
+    /// What a service, staff, or the platform itself may do.
+    pub const fn platform(owned: &'a BTreeSet<ModuleKey>, catalog: &'a Catalog) -> Self {
+        Self { acting: Acting::Platform, owned, catalog }
+    }
+
+    /// What a member may do.
+    pub const fn member(acting: &'a Membership, owned: &'a BTreeSet<ModuleKey>, catalog: &'a Catalog) -> Self {
+        Self { acting: Acting::Member(acting), owned, catalog }
+    }
+
+    /// Whether a grant may be given to, or taken from, a member of `role`: superadmins over everybody, others over
+    /// lower roles.
+    pub(crate) fn reaches(&self, company: Option<CompanyId>, role: TenantRole) -> Result<(), Refused> {
+        let Acting::Member(acting) = self.acting else { return Ok(()) };
+        if !acting.is_active() {
+            return Err(Refused::ActorNotActive);
+        }
+        if acting.company_id.is_none() || acting.company_id != company {
+            return Err(Refused::OtherCompany);
+        }
+        if acting.role == TenantRole::TenantSuperadmin || role < acting.role {
+            return Ok(());
+        }
+        Err(Refused::RoleTooLow)
+    }
+
+    /// Whether members of `role` may be added, changed and ended, and grants taken from them: as
+    /// [`Self::reaches`], for those who manage people at all.
+    pub(crate) fn manages(&self, company: Option<CompanyId>, role: TenantRole) -> Result<(), Refused> {
+        self.reaches(company, role)?;
+        match self.acting {
+            Acting::Platform => Ok(()),
+            Acting::Member(acting) if manages_users(acting.role) => Ok(()),
+            Acting::Member(_) => Err(Refused::RoleTooLow),
+        }
+    }
+
+    /// Whether a module may be granted by the acting person.
+    pub(crate) fn may_grant_module(&self, module: &ModuleKey) -> Result<(), GrantRefused> {
+        if !self.catalog.modules.contains(module) {
+            return Err(GrantRefused::UnknownModule { module: module.clone() });
+        }
+        self.owns(module)?;
+        if self.gives_everything() {
+            return Ok(());
+        }
+        Err(GrantRefused::NotGrantable { what: module.to_string() })
+    }
+
+    /// Whether a permission may be granted by the acting person.
+    pub(crate) fn may_grant_permission(&self, permission: &PermissionKey) -> Result<(), GrantRefused> {
+        match self.catalog.permissions.get(permission) {
+            None => return Err(GrantRefused::UnknownPermission { permission: permission.clone() }),
+            Some(PermissionStanding::Retired) => {
+                return Err(GrantRefused::RetiredPermission { permission: permission.clone() });
+            }
+            Some(PermissionStanding::Grantable) => {}
+        }
+        self.owns(&permission.module())?;
+        if self.gives_everything() {
+            return Ok(());
+        }
+        Err(GrantRefused::NotGrantable { what: permission.to_string() })
+    }
+
+    fn owns(&self, module: &ModuleKey) -> Result<(), GrantRefused> {
+        if self.owned.contains(module) {
+            return Ok(());
+        }
+        Err(GrantRefused::ModuleNotOwned { module: module.clone() })
+    }
+
+    fn gives_everything(&self) -> bool {
+        match self.acting {
+            Acting::Platform => true,
+            Acting::Member(acting) => acting.role == TenantRole::TenantSuperadmin,
+        }
+    }
+
+    /// The same rules as lists, for the access context. They tell a client what to offer; a command decides afresh.
+    pub fn rights(&self) -> DelegationRights {
+        let (can_manage_users, can_buy_addons) = match self.acting {
+            Acting::Platform => (true, true),
+            Acting::Member(acting) => (manages_users(acting.role), acting.role == TenantRole::TenantSuperadmin),
+        };
+        let modules = self.catalog.modules.iter().filter(|module| self.may_grant_module(module).is_ok());
+        let permissions = self.catalog.permissions.keys().filter(|key| self.may_grant_permission(key).is_ok());
+        DelegationRights {
+            can_manage_users,
+            can_buy_addons,
+            grantable_modules: modules.cloned().collect(),
+            grantable_permissions: permissions.cloned().collect(),
+        }
+    }
+}
+
+/// Who may add and change members: administrators and up.
+fn manages_users(role: TenantRole) -> bool {
+    role >= TenantRole::Admin
+}

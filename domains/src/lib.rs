@@ -1,0 +1,25 @@
+//! The rules of the platform: for every aggregate its state, the fold of its events, and the decisions that make new
+//! events; and the resolution of access from those states.
+//!
+//! Pure. It refuses to know time, randomness, storage and transport: instants, ids and hashes come as arguments, and a
+//! decision answers with events or with the rule that refused it. `evolve` is total, since history already happened.
+
+pub mod access;
+pub mod authority;
+pub mod catalog;
+pub mod company;
+pub mod membership;
+pub mod schedule;
+pub mod session;
+pub mod subscription;
+pub mod user;
+
+pub use authority::{Authority, Catalog, PermissionStanding};
+pub use catalog::addon::{self, Addon};
+pub use catalog::module::{self, Module};
+pub use catalog::package::{self, Package};
+pub use company::Company;
+pub use membership::Membership;
+pub use session::Session;
+pub use subscription::Subscription;
+pub use user::User;

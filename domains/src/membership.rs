@@ -1,0 +1,321 @@
+//! A person's membership of a company: stream `membership-{id}`.
+//!
+//! It owns role, standing and grants. No role implies a module, and a grant is worth something only while the company
+//! owns the module: that is `access`'s business. What holds across memberships (the last superadmin, seats) is
+//! `company`'s.
+
+use crate::authority::{Authority, GrantRefused, Refused};
+use kisum_events::{Aggregate, CompanyId, MembershipEvent, ModuleKey, PermissionKey, StreamName, TenantRole, UserId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Where a membership stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MembershipStatus {
+    /// No membership by that id.
+    #[default]
+    Unknown,
+    /// The member may act for the company.
+    Active,
+    /// Not for now.
+    Suspended,
+    /// Never again by this membership; the person may become a member anew.
+    Revoked,
+}
+
+/// Which event gave something: the stream's version names it for ever, and the log knows its position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Version of the event in the membership's stream.
+    pub version: u64,
+}
+
+/// The state of a membership.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Membership {
+    /// Of which company; absent only while unknown.
+    pub company_id: Option<CompanyId>,
+    /// Whose; absent only while unknown.
+    pub user_id: Option<UserId>,
+    /// With which standing.
+    pub role: TenantRole,
+    /// Where it stands.
+    pub status: MembershipStatus,
+    /// Modules granted, whether owned now or dormant.
+    pub modules: BTreeMap<ModuleKey, Grant>,
+    /// Permissions granted, whether usable now or dormant.
+    pub permissions: BTreeMap<PermissionKey, Grant>,
+}
+
+impl Default for Membership {
+    fn default() -> Self {
+        Self {
+            company_id: None,
+            user_id: None,
+            role: TenantRole::User,
+            status: MembershipStatus::Unknown,
+            modules: BTreeMap::new(),
+            permissions: BTreeMap::new(),
+        }
+    }
+}
+
+impl Membership {
+    /// Whether the member may act for the company, as far as the membership says.
+    pub const fn is_active(&self) -> bool {
+        matches!(self.status, MembershipStatus::Active)
+    }
+}
+
+impl Aggregate for Membership {
+    type Event = MembershipEvent;
+    const STATE_SCHEMA: u16 = 1;
+
+    fn evolve(&mut self, event: &MembershipEvent, version: u64) {
+        match event {
+            MembershipEvent::Created { company_id, user_id, tenant_role, via: _ } => {
+                self.company_id = Some(*company_id);
+                self.user_id = Some(*user_id);
+                self.role = *tenant_role;
+                self.status = MembershipStatus::Active;
+            }
+            MembershipEvent::TenantRoleChanged { from: _, to } => self.role = *to,
+            MembershipEvent::Suspended => self.status = MembershipStatus::Suspended,
+            MembershipEvent::Reactivated => self.status = MembershipStatus::Active,
+            MembershipEvent::Revoked => {
+                self.status = MembershipStatus::Revoked;
+                self.modules.clear();
+                self.permissions.clear();
+            }
+            MembershipEvent::ModuleGranted { module } => {
+                self.modules.insert(module.clone(), Grant { version });
+            }
+            MembershipEvent::ModuleRevoked { module } => {
+                self.modules.remove(module);
+            }
+            MembershipEvent::PermissionGranted { permission } => {
+                self.permissions.insert(permission.clone(), Grant { version });
+            }
+            MembershipEvent::PermissionRevoked { permission } => {
+                self.permissions.remove(permission);
+            }
+        }
+    }
+
+    fn company(&self, _stream: &StreamName) -> Option<CompanyId> {
+        self.company_id
+    }
+}
+
+/// Makes a person a member.
+#[derive(Clone, Debug)]
+pub struct CreateMembership {
+    /// Of this company.
+    pub company_id: CompanyId,
+    /// This person.
+    pub user_id: UserId,
+    /// With this standing.
+    pub role: TenantRole,
+    /// By which way: `registration`, `administrator`, `invitation`, `seed`.
+    pub via: String,
+}
+
+/// Why a membership was not created, changed or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeMembershipError {
+    /// The id is taken.
+    #[error("the membership exists already")]
+    AlreadyExists,
+    /// No membership by that id, or it was revoked.
+    #[error("there is no such membership")]
+    NotAMember,
+    /// The acting person may not.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+/// Makes a person a member. That they are none yet is the claim's business.
+///
+/// # Errors
+/// [`ChangeMembershipError`] when the id is taken or the acting person may not.
+pub fn create(
+    state: &Membership,
+    authority: &Authority<'_>,
+    command: CreateMembership,
+) -> Result<Vec<MembershipEvent>, ChangeMembershipError> {
+    if state.status != MembershipStatus::Unknown {
+        return Err(ChangeMembershipError::AlreadyExists);
+    }
+    authority.manages(Some(command.company_id), command.role)?;
+    Ok(vec![MembershipEvent::Created {
+        company_id: command.company_id,
+        user_id: command.user_id,
+        tenant_role: command.role,
+        via: command.via,
+    }])
+}
+
+/// Gives a member another role; grants stay. The same role twice is once.
+///
+/// # Errors
+/// [`ChangeMembershipError`]; both the old and the new role have to be within reach.
+pub fn change_role(
+    state: &Membership,
+    authority: &Authority<'_>,
+    to: TenantRole,
+) -> Result<Vec<MembershipEvent>, ChangeMembershipError> {
+    exists(state)?;
+    authority.manages(state.company_id, state.role.max(to))?;
+    if state.role == to {
+        return Ok(vec![]);
+    }
+    Ok(vec![MembershipEvent::TenantRoleChanged { from: state.role, to }])
+}
+
+/// Suspends a member. Twice is once.
+///
+/// # Errors
+/// [`ChangeMembershipError`] when there is no such member or the acting person may not.
+pub fn suspend(state: &Membership, authority: &Authority<'_>) -> Result<Vec<MembershipEvent>, ChangeMembershipError> {
+    exists(state)?;
+    authority.manages(state.company_id, state.role)?;
+    Ok(if state.is_active() { vec![MembershipEvent::Suspended] } else { vec![] })
+}
+
+/// Lets a suspended member back. Twice is once.
+///
+/// # Errors
+/// [`ChangeMembershipError`] when there is no such member or the acting person may not.
+pub fn reactivate(
+    state: &Membership,
+    authority: &Authority<'_>,
+) -> Result<Vec<MembershipEvent>, ChangeMembershipError> {
+    exists(state)?;
+    authority.manages(state.company_id, state.role)?;
+    Ok(if state.is_active() { vec![] } else { vec![MembershipEvent::Reactivated] })
+}
+
+/// Ends a membership. Twice is once, for who could have ended it.
+///
+/// # Errors
+/// [`ChangeMembershipError`] when there never was such a member or the acting person may not.
+pub fn revoke(state: &Membership, authority: &Authority<'_>) -> Result<Vec<MembershipEvent>, ChangeMembershipError> {
+    if state.status == MembershipStatus::Unknown {
+        return Err(ChangeMembershipError::NotAMember);
+    }
+    authority.manages(state.company_id, state.role)?;
+    Ok(if state.status == MembershipStatus::Revoked { vec![] } else { vec![MembershipEvent::Revoked] })
+}
+
+fn exists(state: &Membership) -> Result<(), ChangeMembershipError> {
+    match state.status {
+        MembershipStatus::Active | MembershipStatus::Suspended => Ok(()),
+        MembershipStatus::Unknown | MembershipStatus::Revoked => Err(ChangeMembershipError::NotAMember),
+    }
+}
+
+/// Why something was not granted or taken back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// No membership by that id, or it was revoked.
+    #[error("there is no such membership")]
+    NotAMember,
+    /// The member is suspended: nothing is granted to who may not act.
+    #[error("the member is not active")]
+    NotActive,
+    /// The acting person may not change this member.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// This may not be granted.
+    #[error(transparent)]
+    Grant(#[from] GrantRefused),
+}
+
+/// Grants a module. What is held already is granted without an event.
+///
+/// # Errors
+/// [`GrantError`], naming the rule.
+pub fn grant_module(
+    state: &Membership,
+    authority: &Authority<'_>,
+    module: &ModuleKey,
+) -> Result<Vec<MembershipEvent>, GrantError> {
+    may_receive(state, authority)?;
+    authority.may_grant_module(module)?;
+    if state.modules.contains_key(module) {
+        return Ok(vec![]);
+    }
+    Ok(vec![MembershipEvent::ModuleGranted { module: module.clone() }])
+}
+
+/// Takes a module back, owned or dormant. What is not held is taken back without an event. The permissions of the
+/// module stay, dormant.
+///
+/// # Errors
+/// [`GrantError`], naming the rule.
+pub fn revoke_module(
+    state: &Membership,
+    authority: &Authority<'_>,
+    module: &ModuleKey,
+) -> Result<Vec<MembershipEvent>, GrantError> {
+    may_lose(state, authority)?;
+    if !state.modules.contains_key(module) {
+        return Ok(vec![]);
+    }
+    Ok(vec![MembershipEvent::ModuleRevoked { module: module.clone() }])
+}
+
+/// Grants a permission, which is dormant until its module is granted too. What is held already is granted without an
+/// event.
+///
+/// # Errors
+/// [`GrantError`], naming the rule.
+pub fn grant_permission(
+    state: &Membership,
+    authority: &Authority<'_>,
+    permission: &PermissionKey,
+) -> Result<Vec<MembershipEvent>, GrantError> {
+    may_receive(state, authority)?;
+    authority.may_grant_permission(permission)?;
+    if state.permissions.contains_key(permission) {
+        return Ok(vec![]);
+    }
+    Ok(vec![MembershipEvent::PermissionGranted { permission: permission.clone() }])
+}
+
+/// Takes a permission back, usable or dormant. What is not held is taken back without an event.
+///
+/// # Errors
+/// [`GrantError`], naming the rule.
+pub fn revoke_permission(
+    state: &Membership,
+    authority: &Authority<'_>,
+    permission: &PermissionKey,
+) -> Result<Vec<MembershipEvent>, GrantError> {
+    may_lose(state, authority)?;
+    if !state.permissions.contains_key(permission) {
+        return Ok(vec![]);
+    }
+    Ok(vec![MembershipEvent::PermissionRevoked { permission: permission.clone() }])
+}
+
+fn may_receive(state: &Membership, authority: &Authority<'_>) -> Result<(), GrantError> {
+    match state.status {
+        MembershipStatus::Unknown | MembershipStatus::Revoked => Err(GrantError::NotAMember),
+        MembershipStatus::Active => Ok(authority.reaches(state.company_id, state.role)?),
+        MembershipStatus::Suspended => {
+            // Rank first: who may not change the member learns nothing of their standing.
+            authority.reaches(state.company_id, state.role)?;
+            Err(GrantError::NotActive)
+        }
+    }
+}
+
+fn may_lose(state: &Membership, authority: &Authority<'_>) -> Result<(), GrantError> {
+    match state.status {
+        MembershipStatus::Unknown | MembershipStatus::Revoked => Err(GrantError::NotAMember),
+        MembershipStatus::Active | MembershipStatus::Suspended => Ok(authority.manages(state.company_id, state.role)?),
+    }
+}

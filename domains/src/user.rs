@@ -1,0 +1,181 @@
+//! A person: stream `user-{id}`.
+//!
+//! It owns the person's standing and credentials. It refuses to know how a hash is made or checked, and which companies
+//! the person belongs to.
+
+use kisum_events::{Aggregate, PasswordCause, Sealed, StreamName, UserEvent, UserId};
+use serde::{Deserialize, Serialize};
+
+/// Where a person stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "is")]
+pub enum UserStatus {
+    /// Nobody by that id.
+    #[default]
+    Unknown,
+    /// May use the platform.
+    Active,
+    /// May not.
+    Suspended {
+        /// Version of the event that suspended them.
+        since: u64,
+    },
+}
+
+/// The state of a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    /// Where they stand.
+    pub status: UserStatus,
+    /// Whether the address was shown to be theirs.
+    pub email_verified: bool,
+    /// Version of the event of this stream that last ended all their sessions, 0 when none did. The position of that
+    /// event is the contract's `tokenVersion`.
+    pub sessions_ended: u64,
+    /// The address as it was given.
+    #[serde(default)]
+    pub email: Sealed<String>,
+    /// The display name.
+    #[serde(default)]
+    pub name: Sealed<String>,
+    /// The PHC string of the password's hash.
+    #[serde(default)]
+    pub password_hash: Sealed<String>,
+}
+
+impl User {
+    /// Whether they may use the platform.
+    pub const fn is_active(&self) -> bool {
+        matches!(self.status, UserStatus::Active)
+    }
+}
+
+impl Aggregate for User {
+    type Event = UserEvent;
+    const STATE_SCHEMA: u16 = 1;
+    const SEALED: &'static [&'static str] = &["email", "name", "passwordHash"];
+
+    fn evolve(&mut self, event: &UserEvent, version: u64) {
+        match event {
+            UserEvent::Registered { email, name } => {
+                self.status = UserStatus::Active;
+                self.email = email.clone();
+                self.name = name.clone();
+            }
+            UserEvent::EmailVerified => self.email_verified = true,
+            UserEvent::PasswordSet { hash, cause } => {
+                self.password_hash = hash.clone();
+                if ends_sessions(*cause) {
+                    self.sessions_ended = version;
+                }
+            }
+            UserEvent::Suspended => {
+                self.status = UserStatus::Suspended { since: version };
+                self.sessions_ended = version;
+            }
+            UserEvent::Reactivated => self.status = UserStatus::Active,
+        }
+    }
+
+    fn person(&self, stream: &StreamName) -> Option<UserId> {
+        stream.id().parse().ok()
+    }
+}
+
+/// Whether setting a password for that reason ends the person's sessions (ASVS 7.4). The first password finds none,
+/// and new parameters for the same password change nothing that a thief could know.
+pub const fn ends_sessions(cause: PasswordCause) -> bool {
+    match cause {
+        PasswordCause::Changed | PasswordCause::Reset => true,
+        PasswordCause::Initial | PasswordCause::Upgraded => false,
+    }
+}
+
+/// Makes a person known.
+#[derive(Clone, Debug)]
+pub struct RegisterUser {
+    /// The address as it was given.
+    pub email: String,
+    /// The display name.
+    pub name: String,
+    /// The PHC string of the password's hash.
+    pub password_hash: String,
+}
+
+/// Why a person was not registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterUserError {
+    /// The id is taken.
+    #[error("the person is already registered")]
+    AlreadyRegistered,
+}
+
+/// Registers a person with a first password. That the address is free is the claim's business.
+///
+/// # Errors
+/// [`RegisterUserError`] when the id is taken.
+pub fn register(state: &User, command: RegisterUser) -> Result<Vec<UserEvent>, RegisterUserError> {
+    match state.status {
+        UserStatus::Unknown => Ok(vec![
+            UserEvent::Registered { email: Sealed::new(command.email), name: Sealed::new(command.name) },
+            UserEvent::PasswordSet { hash: Sealed::new(command.password_hash), cause: PasswordCause::Initial },
+        ]),
+        UserStatus::Active | UserStatus::Suspended { .. } => Err(RegisterUserError::AlreadyRegistered),
+    }
+}
+
+/// Why a password was not set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetPasswordError {
+    /// Nobody by that id.
+    #[error("the person is unknown")]
+    Unknown,
+    /// A suspended person keeps the credentials they have.
+    #[error("the person is suspended")]
+    Suspended,
+}
+
+/// Sets the hash of a password that was checked before.
+///
+/// # Errors
+/// [`SetPasswordError`] for anybody who is not active.
+pub fn set_password(state: &User, hash: &str, cause: PasswordCause) -> Result<Vec<UserEvent>, SetPasswordError> {
+    match state.status {
+        UserStatus::Unknown => Err(SetPasswordError::Unknown),
+        UserStatus::Suspended { .. } => Err(SetPasswordError::Suspended),
+        UserStatus::Active => Ok(vec![UserEvent::PasswordSet { hash: Sealed::new(hash.to_owned()), cause }]),
+    }
+}
+
+/// Why a person's standing was not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UserStandingError {
+    /// Nobody by that id.
+    #[error("the person is unknown")]
+    Unknown,
+}
+
+/// Suspends a person, which also ends their sessions. Twice is once.
+///
+/// # Errors
+/// [`UserStandingError`] when there is no such person.
+pub fn suspend(state: &User) -> Result<Vec<UserEvent>, UserStandingError> {
+    match state.status {
+        UserStatus::Unknown => Err(UserStandingError::Unknown),
+        UserStatus::Active => Ok(vec![UserEvent::Suspended]),
+        UserStatus::Suspended { .. } => Ok(vec![]),
+    }
+}
+
+/// Lets a suspended person back. Twice is once.
+///
+/// # Errors
+/// [`UserStandingError`] when there is no such person.
+pub fn reactivate(state: &User) -> Result<Vec<UserEvent>, UserStandingError> {
+    match state.status {
+        UserStatus::Unknown => Err(UserStandingError::Unknown),
+        UserStatus::Suspended { .. } => Ok(vec![UserEvent::Reactivated]),
+        UserStatus::Active => Ok(vec![]),
+    }
+}

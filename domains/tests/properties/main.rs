@@ -1,0 +1,8 @@
+//! What holds whatever the sequence: no example is chosen by hand here.
+
+mod folding;
+mod members;
+mod purchases;
+mod resolution;
+mod rotation;
+mod story;

@@ -1,0 +1,13 @@
+//! Every rule as `given(events).when(decision).then(events | refusal)`.
+
+mod access;
+mod catalog;
+mod company;
+mod given;
+mod grants;
+mod members;
+mod refresh;
+mod schedule;
+mod session;
+mod subscription;
+mod user;

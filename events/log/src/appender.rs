@@ -1,0 +1,219 @@
+//! Group commit: one task a process and log sends whatever has gathered as one call.
+//!
+//! INVARIANT: a batch holds at most one append for each stream, claim key and request id, and no stream that one of
+//! its appends writes and another guards. The others wait for the next batch.
+
+use crate::{
+    AppendError, Receipt,
+    arrays::{Arrays, Prepared},
+    error::epoch_message,
+};
+use kisum_events::Log;
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+/// The most appends in one call, and the bound of the channel.
+pub(crate) const BATCH_MAX: usize = 512;
+/// How long an append is resent after lost connections before its caller hears that the log cannot be reached.
+const RESEND_MAX: Duration = Duration::from_secs(5);
+/// The longest wait for a connection and for one call; beyond it the connection counts as lost.
+const CALL_MAX: Duration = Duration::from_secs(3);
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+/// One append and who waits for it.
+pub(crate) struct Waiting {
+    pub(crate) prepared: Prepared,
+    pub(crate) answer: oneshot::Sender<Result<Receipt, AppendError>>,
+}
+
+pub(crate) fn spawn(log: Log, options: PgConnectOptions) -> mpsc::Sender<Waiting> {
+    let (sender, receiver) = mpsc::channel(BATCH_MAX);
+    tokio::spawn(Appender { log, options, conn: None, receiver, pending: VecDeque::new() }.run());
+    sender
+}
+
+struct Appender {
+    log: Log,
+    options: PgConnectOptions,
+    conn: Option<PgConnection>,
+    receiver: mpsc::Receiver<Waiting>,
+    pending: VecDeque<Waiting>,
+}
+
+/// How a call went.
+enum Called {
+    Answered,
+    /// The server refused the statement as a whole.
+    Refused(sqlx::Error),
+    /// Nobody knows whether it was carried out.
+    Lost(String),
+}
+
+impl Appender {
+    async fn run(mut self) {
+        loop {
+            if self.pending.is_empty() {
+                match self.receiver.recv().await {
+                    Some(waiting) => self.pending.push_back(waiting),
+                    None => return,
+                }
+            }
+            while self.pending.len() < BATCH_MAX
+                && let Ok(waiting) = self.receiver.try_recv()
+            {
+                self.pending.push_back(waiting);
+            }
+            let batch = next_batch(&mut self.pending);
+            metrics::histogram!("kisum_append_batch_size", "log" => self.log.name()).record(batch.len() as f64);
+            let started = Instant::now();
+            self.commit(batch).await;
+            metrics::histogram!("kisum_append_seconds", "log" => self.log.name())
+                .record(started.elapsed().as_secs_f64());
+        }
+    }
+
+    /// Sends a batch until it is answered, or its time is over. Resending is safe: request ids make it the same batch.
+    async fn commit(&mut self, mut batch: Vec<Waiting>) {
+        let deadline = Instant::now() + RESEND_MAX;
+        let mut backoff = BACKOFF.0;
+        loop {
+            match self.call(&mut batch).await {
+                Called::Answered => return,
+                Called::Refused(error) => {
+                    let shared = epoch_message(&error).map(AppendError::Epoch);
+                    if shared.is_none() && batch.len() > 1 {
+                        // One bad append must not cost the good ones: each gets its own verdict.
+                        for waiting in batch {
+                            Box::pin(self.commit(vec![waiting])).await;
+                        }
+                        return;
+                    }
+                    let verdict = shared.unwrap_or_else(|| refusal(&error));
+                    return answer_all(batch, &verdict);
+                }
+                Called::Lost(why) => {
+                    self.conn = None;
+                    if Instant::now() + backoff > deadline {
+                        return answer_all(batch, &AppendError::Unavailable(why));
+                    }
+                    tracing::warn!(log = self.log.name(), reason = why, "append: connection lost, sending again");
+                    tokio::time::sleep(backoff).await;
+                    backoff = (backoff * 2).min(BACKOFF.1);
+                }
+            }
+        }
+    }
+
+    async fn call(&mut self, batch: &mut Vec<Waiting>) -> Called {
+        if self.conn.is_none() {
+            match tokio::time::timeout(CALL_MAX, PgConnection::connect_with(&self.options)).await {
+                Ok(Ok(conn)) => self.conn = Some(conn),
+                Ok(Err(error)) => return Called::Lost(error.to_string()),
+                Err(_) => return Called::Lost("connecting took too long".to_owned()),
+            }
+        }
+        let Some(conn) = self.conn.as_mut() else {
+            return Called::Lost("no connection".to_owned());
+        };
+        let arrays = Arrays::new(batch.iter().map(|waiting| &waiting.prepared));
+        let rows = match tokio::time::timeout(CALL_MAX, arrays.call(conn)).await {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error)) if is_refusal(&error) => return Called::Refused(error),
+            Ok(Err(error)) => return Called::Lost(error.to_string()),
+            Err(_) => return Called::Lost("the call took too long".to_owned()),
+        };
+        let mut waiting: Vec<Option<Waiting>> = batch.drain(..).map(Some).collect();
+        for row in rows {
+            let slot = usize::try_from(row.append).ok().and_then(|n| n.checked_sub(1)).and_then(|n| waiting.get_mut(n));
+            if let Some(one) = slot.and_then(Option::take) {
+                let verdict = row.read(self.log, &one.prepared.append);
+                // A caller that has gone away does not want the answer.
+                let _ = one.answer.send(verdict);
+            }
+        }
+        for one in waiting.into_iter().flatten() {
+            let _ = one.answer.send(Err(AppendError::Unavailable("the log gave no verdict".to_owned())));
+        }
+        Called::Answered
+    }
+}
+
+/// Whether the server answered with an error about the statement, as opposed to the connection being lost or the
+/// server going away under it (classes 08, 53, 57: connection, resources, operator; PostgreSQL appendix A).
+fn is_refusal(error: &sqlx::Error) -> bool {
+    match error.as_database_error() {
+        Some(database) => {
+            let code = database.code().unwrap_or_default();
+            !["08", "53", "57", "25006"].iter().any(|class| code.starts_with(class))
+        }
+        None => matches!(error, sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)),
+    }
+}
+
+/// What a refused statement means for the one append that it held.
+fn refusal(error: &sqlx::Error) -> AppendError {
+    match error.as_database_error() {
+        Some(database) if database.is_check_violation() => {
+            AppendError::Refused(format!("constraint {}", database.constraint().unwrap_or("unknown")))
+        }
+        Some(database) => AppendError::Unavailable(database.message().to_owned()),
+        None => AppendError::Unavailable(error.to_string()),
+    }
+}
+
+fn answer_all(batch: Vec<Waiting>, verdict: &AppendError) {
+    for waiting in batch {
+        let _ = waiting.answer.send(Err(verdict.clone()));
+    }
+}
+
+/// Takes from the front of `pending` whatever can go together; what cannot keeps its place.
+fn next_batch(pending: &mut VecDeque<Waiting>) -> Vec<Waiting> {
+    let mut taken = Taken::default();
+    let mut batch = Vec::with_capacity(pending.len());
+    let mut rest = VecDeque::new();
+    while let Some(waiting) = pending.pop_front() {
+        if batch.len() < BATCH_MAX && taken.take(&waiting.prepared) {
+            batch.push(waiting);
+        } else {
+            rest.push_back(waiting);
+        }
+    }
+    *pending = rest;
+    batch
+}
+
+/// What the appends of a batch touch.
+#[derive(Default)]
+struct Taken {
+    written: HashSet<String>,
+    guarded: HashSet<String>,
+    claims: HashSet<String>,
+    requests: HashSet<uuid::Uuid>,
+}
+
+impl Taken {
+    fn take(&mut self, prepared: &Prepared) -> bool {
+        let append = &prepared.append;
+        let clashes = self.requests.contains(&append.request.uuid())
+            || append.writes.iter().any(|write| {
+                let name = write.stream.as_str();
+                self.written.contains(name) || self.guarded.contains(name)
+            })
+            || append.guards.iter().any(|(stream, _)| self.written.contains(stream.as_str()))
+            || append.claims.iter().any(|change| self.claims.contains(change.key.as_str()));
+        // Also what has to wait is remembered, so that nobody behind it overtakes it on the same stream.
+        self.requests.insert(append.request.uuid());
+        self.written.extend(append.writes.iter().map(|write| write.stream.as_str().to_owned()));
+        self.guarded.extend(append.guards.iter().map(|(stream, _)| stream.as_str().to_owned()));
+        self.claims.extend(append.claims.iter().map(|change| change.key.as_str().to_owned()));
+        !clashes
+    }
+}

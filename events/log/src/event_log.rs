@@ -1,0 +1,154 @@
+//! The handle that services hold: load, decide elsewhere, append.
+
+use crate::{
+    Append, AppendError, ClaimKey, LoadError, Loaded, LogHead, OpenError, Receipt, SealError, Sealer,
+    appender::{self, Waiting},
+    arrays::Prepared,
+    head, load,
+    seal::Place,
+};
+use kisum_events::{Aggregate, Log, Position, StreamName};
+use sqlx::{PgPool, postgres::PgConnectOptions};
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// One log, open for reading and appending. Cheap to clone; all clones share one appender.
+#[derive(Clone)]
+pub struct EventLog {
+    log: Log,
+    pool: PgPool,
+    sealer: Sealer,
+    appender: mpsc::Sender<Waiting>,
+    appended: Arc<Notify>,
+}
+
+impl EventLog {
+    /// Opens a log: `pool` for reads, `db_url` for the appender's own connection, which is made when first needed.
+    ///
+    /// # Errors
+    /// [`OpenError::Url`] when the connection string is malformed. A database that is down is no error yet.
+    pub async fn open(log: Log, db_url: &str, pool: PgPool, sealer: Sealer) -> Result<Self, OpenError> {
+        let options: PgConnectOptions = db_url.parse().map_err(OpenError::Url)?;
+        let options = options.application_name(&format!("kisum-append-{log}"));
+        let appender = appender::spawn(log, options);
+        Ok(Self { log, pool, sealer, appender, appended: Arc::new(Notify::new()) })
+    }
+
+    /// Which log.
+    pub const fn log(&self) -> Log {
+        self.log
+    }
+
+    /// The pool that it reads through.
+    pub const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Wakes those who follow this log in this process; a missed call costs them a poll interval, nothing more.
+    pub fn appended(&self) -> &Notify {
+        &self.appended
+    }
+
+    /// Loads a stream's state; a stream without events is at version 0 in its default state.
+    ///
+    /// # Errors
+    /// [`LoadError`]; never a partial state.
+    pub async fn load<A: Aggregate>(&self, stream: &StreamName) -> Result<Loaded<A>, LoadError> {
+        let mut conn = self.pool.acquire().await?;
+        load::load(&mut conn, self.log, &self.sealer, stream).await
+    }
+
+    /// Who holds a unique value.
+    ///
+    /// # Errors
+    /// [`LoadError::Database`].
+    pub async fn claim_holder(&self, key: &ClaimKey) -> Result<Option<StreamName>, LoadError> {
+        let holder = sqlx::query_scalar!("select holder from claim where key = $1", key.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(holder.map(StreamName::from_stored))
+    }
+
+    /// The position of a stream's event of that version.
+    ///
+    /// # Errors
+    /// [`LoadError::Database`].
+    pub async fn position_of(&self, stream: &StreamName, version: u64) -> Result<Option<Position>, LoadError> {
+        let version = i64::try_from(version).unwrap_or(i64::MAX);
+        let position = sqlx::query_scalar!(
+            "select position from event where stream = $1 and version = $2",
+            stream.as_str(),
+            version
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(position.map(load::unsigned))
+    }
+
+    /// Where the log ends.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub async fn head(&self) -> Result<LogHead, LoadError> {
+        let mut conn = self.pool.acquire().await?;
+        head::read_head(&mut conn).await
+    }
+
+    /// Makes an append; answers when it is committed. Waits while 512 others wait.
+    ///
+    /// # Errors
+    /// [`AppendError`]: each append gets its own verdict, whatever goes with it in one batch.
+    pub async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
+        append.check()?;
+        let prepared = self.prepare(append).await?;
+        let (answer, verdict) = oneshot::channel();
+        let gone = || AppendError::Unavailable("the appender has stopped".to_owned());
+        self.appender.send(Waiting { prepared, answer }).await.map_err(|_| gone())?;
+        let receipt = verdict.await.map_err(|_| gone())??;
+        self.appended.notify_waiters();
+        Ok(receipt)
+    }
+
+    /// Seals what is to be sealed: the only part of an append that needs the database before the call.
+    async fn prepare(&self, append: Append) -> Result<Prepared, AppendError> {
+        let refused = |error: serde_json::Error| AppendError::Refused(error.to_string());
+        let meta = serde_json::to_string(&append.meta).map_err(refused)?;
+        let mut sealed_events = Vec::new();
+        let mut sealed_states = Vec::new();
+        for write in &append.writes {
+            let sealing = write.sealed_state.is_some() || write.events.iter().any(|event| event.sealed.is_some());
+            let key = match (sealing, write.person) {
+                (false, _) => None,
+                (true, Some(person)) => {
+                    Some((person, self.sealer.key_for(&self.pool, person).await.map_err(unsealable)?))
+                }
+                (true, None) => {
+                    let stream = &write.stream;
+                    return Err(AppendError::Refused(format!("{stream} seals without naming a person")));
+                }
+            };
+            for event in &write.events {
+                sealed_events.push(match (&key, &event.sealed) {
+                    (Some((person, key)), Some(fields)) => {
+                        let place = Place::Event(event.id);
+                        Some(self.sealer.seal(key, (self.log, *person), &place, fields).map_err(unsealable)?)
+                    }
+                    _ => None,
+                });
+            }
+            let version = write.expected.saturating_add(u64::try_from(write.events.len()).unwrap_or(u64::MAX));
+            sealed_states.push(match (&key, &write.sealed_state) {
+                (Some((person, key)), Some(fields)) => {
+                    let place = Place::State(&write.stream, version);
+                    Some(self.sealer.seal(key, (self.log, *person), &place, fields).map_err(unsealable)?)
+                }
+                _ => None,
+            });
+        }
+        Ok(Prepared { append, meta, sealed_events, sealed_states })
+    }
+}
+
+fn unsealable(error: SealError) -> AppendError {
+    AppendError::Unavailable(error.to_string())
+}

@@ -1,0 +1,24 @@
+//! The log: append by group commit, stream states, claims, sealing, reading, and the relay to JetStream.
+//!
+//! It owns positions, versions and epochs. It knows no domain: what an event means, and what a state is the fold of,
+//! is given to it through [`kisum_events::Event`] and [`kisum_events::Aggregate`].
+
+pub mod ambient;
+mod append;
+mod appender;
+mod arrays;
+mod error;
+mod event_log;
+mod head;
+mod load;
+mod read;
+pub mod relay;
+mod seal;
+
+pub use append::{Append, ClaimKey, Receipt};
+pub use error::{AppendError, LoadError, OpenError, SealError};
+pub use event_log::EventLog;
+pub use head::{LogHead, read_head, read_head_with_barrier};
+pub use load::Loaded;
+pub use read::read;
+pub use seal::Sealer;

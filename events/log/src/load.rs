@@ -1,0 +1,111 @@
+//! Loading a stream: one row, whatever its age.
+
+use crate::{LoadError, Sealer, seal::Place};
+use kisum_events::{Aggregate, Log, Position, StreamName, UserId, decode_as};
+use serde_json::{Map, Value};
+use sqlx::PgConnection;
+
+/// A stream as it was loaded: what a decision is made on.
+#[derive(Clone, Debug)]
+pub struct Loaded<A> {
+    /// Its name.
+    pub stream: StreamName,
+    /// Its version, 0 when it has no events.
+    pub version: u64,
+    /// Position of its last event, 0 when it has none.
+    pub position: Position,
+    /// The fold of its events.
+    pub state: A,
+}
+
+impl<A: Default> Loaded<A> {
+    /// A stream that has no events yet, known to be new because its id was just drawn.
+    pub fn new_stream(stream: StreamName) -> Self {
+        Self { stream, version: 0, position: 0, state: A::default() }
+    }
+}
+
+/// Reads bytes that the log wrote as unsigned.
+pub(crate) fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+pub(crate) async fn load<A: Aggregate>(
+    conn: &mut PgConnection,
+    log: Log,
+    sealer: &Sealer,
+    stream: &StreamName,
+) -> Result<Loaded<A>, LoadError> {
+    let row = sqlx::query!(
+        r#"select s.version, s.position, s.schema, s.state, s.sealed_state, s.person,
+                  k.key_id as "key_id?", k.wrapped as "wrapped?", k.wrapped_by as "wrapped_by?"
+           from stream s left join person_key k on k.person = s.person where s.name = $1"#,
+        stream.as_str()
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = row else {
+        return Ok(Loaded::new_stream(stream.clone()));
+    };
+    let (version, position) = (unsigned(row.version), unsigned(row.position));
+    if row.schema != i16::try_from(A::STATE_SCHEMA).unwrap_or(i16::MAX) {
+        let state = refold::<A>(conn, log, sealer, stream, version).await?;
+        return Ok(Loaded { stream: stream.clone(), version, position, state });
+    }
+    let what = || format!("the state of {stream}");
+    let mut fields: Map<String, Value> =
+        serde_json::from_str(&row.state).map_err(|error| LoadError::Stored { what: what(), why: error.to_string() })?;
+    if let (Some(sealed), Some(person)) = (&row.sealed_state, row.person)
+        && let (Some(key_id), Some(wrapped), Some(by)) = (row.key_id, &row.wrapped, &row.wrapped_by)
+    {
+        let person = UserId::new(person);
+        let opened = sealer
+            .unwrap(person, key_id, by, wrapped)
+            .and_then(|key| sealer.open(&key, (log, person), &Place::State(stream, version), sealed))
+            .map_err(|source| LoadError::Seal { what: what(), source })?;
+        fields.extend(opened);
+    }
+    let state = serde_json::from_value(Value::Object(fields))
+        .map_err(|error| LoadError::Stored { what: what(), why: error.to_string() })?;
+    Ok(Loaded { stream: stream.clone(), version, position, state })
+}
+
+/// Folds a stream from its events: for a state that another version of this program wrote.
+pub(crate) async fn refold<A: Aggregate>(
+    conn: &mut PgConnection,
+    log: Log,
+    sealer: &Sealer,
+    stream: &StreamName,
+    version_max: u64,
+) -> Result<A, LoadError> {
+    let rows = sqlx::query!(
+        r#"select e.position, e.id, e.version, e.type as event_type, e.schema, e.data, e.sealed, e.person,
+                  k.key_id as "key_id?", k.wrapped as "wrapped?", k.wrapped_by as "wrapped_by?"
+           from event e left join person_key k on k.person = e.person
+           where e.stream = $1 and e.version <= $2 order by e.version"#,
+        stream.as_str(),
+        i64::try_from(version_max).unwrap_or(i64::MAX)
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut state = A::default();
+    for row in rows {
+        let position = unsigned(row.position);
+        let mut unsealed = None;
+        if let (Some(sealed), Some(person)) = (&row.sealed, row.person)
+            && let (Some(key_id), Some(wrapped), Some(by)) = (row.key_id, &row.wrapped, &row.wrapped_by)
+        {
+            let person = UserId::new(person);
+            let place = Place::Event(kisum_events::EventId::new(row.id));
+            let opened = sealer
+                .unwrap(person, key_id, by, wrapped)
+                .and_then(|key| sealer.open(&key, (log, person), &place, sealed))
+                .map_err(|source| LoadError::Seal { what: format!("event {position}"), source })?;
+            unsealed = Some(opened);
+        }
+        let schema = u16::try_from(row.schema).unwrap_or(u16::MAX);
+        let event: A::Event = decode_as(position, &row.event_type, schema, &row.data, unsealed.as_ref())?;
+        state.evolve(&event, unsigned(row.version));
+    }
+    Ok(state)
+}

@@ -1,0 +1,92 @@
+//! Reading the log in order: `position > after order by position` is enough, because position order is commit order.
+
+use crate::{LoadError, load::unsigned};
+use kisum_events::{Class, CompanyId, Envelope, EventId, Log, Position, StreamName, Timestamp};
+use serde_json::value::RawValue;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+struct Row {
+    position: i64,
+    epoch: i32,
+    previous_access_position: i64,
+    id: Uuid,
+    stream: String,
+    version: i64,
+    event_type: String,
+    schema: i16,
+    company_id: Option<Uuid>,
+    effect: String,
+    recorded_at: i64,
+    data: String,
+    meta: String,
+}
+
+/// Reads up to `limit` events behind `after`, in position order, of one class or all.
+///
+/// # Errors
+/// [`LoadError`] when the database fails or a row is not what the log writes.
+pub async fn read(
+    conn: &mut PgConnection,
+    log: Log,
+    after: Position,
+    limit: i64,
+    class: Option<Class>,
+) -> Result<Vec<Envelope>, LoadError> {
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let rows =
+        match class {
+            None => sqlx::query_as!(
+                Row,
+                r#"select position, epoch, previous_access_position, id, stream, version, type as event_type, schema,
+                          company_id, effect, recorded_at, data, meta
+                   from event where position > $1 order by position limit $2"#,
+                after,
+                limit
+            )
+            .fetch_all(conn)
+            .await?,
+            Some(Class::Access) => sqlx::query_as!(
+                Row,
+                r#"select position, epoch, previous_access_position, id, stream, version, type as event_type, schema,
+                          company_id, effect, recorded_at, data, meta
+                   from event where position > $1 and effect <> 'none' order by position limit $2"#,
+                after,
+                limit
+            )
+            .fetch_all(conn)
+            .await?,
+            Some(Class::Info) => sqlx::query_as!(
+                Row,
+                r#"select position, epoch, previous_access_position, id, stream, version, type as event_type, schema,
+                          company_id, effect, recorded_at, data, meta
+                   from event where position > $1 and effect = 'none' order by position limit $2"#,
+                after,
+                limit
+            )
+            .fetch_all(conn)
+            .await?,
+        };
+    rows.into_iter().map(|row| envelope(log, row)).collect()
+}
+
+fn envelope(log: Log, row: Row) -> Result<Envelope, LoadError> {
+    let position = unsigned(row.position);
+    let stored = |why: String| LoadError::Stored { what: format!("event {position}"), why };
+    Ok(Envelope {
+        id: EventId::new(row.id),
+        log,
+        epoch: u32::try_from(row.epoch).unwrap_or(0),
+        position,
+        previous_access_position: unsigned(row.previous_access_position),
+        stream: StreamName::from_stored(row.stream),
+        version: unsigned(row.version),
+        event_type: row.event_type,
+        schema: u16::try_from(row.schema).unwrap_or(u16::MAX),
+        company_id: row.company_id.map(CompanyId::new),
+        effect: row.effect.parse().map_err(stored)?,
+        recorded_at: Timestamp::from_micros(row.recorded_at),
+        data: RawValue::from_string(row.data).map_err(|error| stored(error.to_string()))?,
+        meta: serde_json::from_str(&row.meta).map_err(|error| stored(error.to_string()))?,
+    })
+}

@@ -1,0 +1,55 @@
+//! Events of a company as a tenant: stream `company-{id}`, claim on the slug.
+
+use crate::{CompanyId, Effect, Event, MembershipId, Slug, UserId, event::events};
+
+events! {
+    /// What happens to a company.
+    CompanyEvent {
+        /// Somebody registered it; it is pending.
+        Registered = "company.registered" Widens {
+            /// Its name in `x-org`.
+            slug: Slug,
+            /// Its display name.
+            name: String,
+            /// Who registered it.
+            owner: UserId,
+        },
+        /// Staff approved it; it is active.
+        Approved = "company.approved" Widens,
+        /// Staff rejected it.
+        Rejected = "company.rejected" Narrows {
+            /// Why.
+            reason: String,
+        },
+        /// Staff suspended it.
+        Suspended = "company.suspended" Narrows {
+            /// Why.
+            reason: String,
+        },
+        /// It is active again.
+        Reactivated = "company.reactivated" Widens,
+        /// The set of superadmins is now this one; it is never empty once the company has members.
+        SuperadminsChanged = "company.superadmins_changed" None {
+            /// Their memberships, in order of id.
+            memberships: Vec<MembershipId>,
+        },
+        /// That many seats are used now.
+        SeatsChanged = "company.seats_changed" None {
+            /// Members that count.
+            used: u32,
+        },
+    }
+}
+
+impl Event for CompanyEvent {
+    const TYPES: &'static [&'static str] = Self::TYPES;
+    fn event_type(&self) -> &'static str {
+        self.row().0
+    }
+    fn effect(&self) -> Effect {
+        self.row().1
+    }
+    fn company(&self) -> Option<CompanyId> {
+        None
+    }
+}

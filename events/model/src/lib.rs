@@ -1,0 +1,45 @@
+//! The shared vocabulary of the platform: ids, the envelope, every event with its class and effect, and the wire
+//! forms that services exchange about access.
+//!
+//! It owns names and shapes. It refuses to know how anything is stored, sent, decided or resolved: no clock, no
+//! randomness, no I/O.
+
+mod access;
+mod catalog;
+mod company;
+mod envelope;
+mod epoch;
+mod event;
+mod ids;
+mod keys;
+mod membership;
+mod position;
+mod sealed;
+mod sequence;
+mod session;
+mod stream;
+mod subject;
+mod subscription;
+mod time;
+mod user;
+
+pub use access::{
+    AccessAnswer, AccessContext, AccessOutcome, AccessSubject, ContextMeta, DelegationRights, Denied, Head, Heads,
+};
+pub use catalog::{AddonEvent, ModuleEvent, PackageEvent};
+pub use company::CompanyEvent;
+pub use envelope::{Actor, Envelope, Meta, RecordedEvent};
+pub use epoch::LogEvent;
+pub use event::{Aggregate, AnyEvent, DecodeError, Encoded, Event, decode_as};
+pub use ids::{CompanyId, EventId, MembershipId, RequestId, SessionId, UserId};
+pub use keys::{AddonKey, InvalidKey, ModuleKey, PackageKey, PermissionKey, Slug};
+pub use membership::{MembershipEvent, TenantRole};
+pub use position::{AsOf, Class, Cursor, Effect, Log, Position};
+pub use sealed::Sealed;
+pub use sequence::{Sequence, Step, View};
+pub use session::{AuthMethod, SessionEndCause, SessionEvent};
+pub use stream::StreamName;
+pub use subject::{header, subject_for};
+pub use subscription::{EntitlementCause, EntitlementSource, Limits, ModuleEntitlement, SourceKind, SubscriptionEvent};
+pub use time::Timestamp;
+pub use user::{PasswordCause, UserEvent};

@@ -1,0 +1,91 @@
+//! Events of a membership: stream `membership-{id}`, claim on company and person.
+
+use crate::{CompanyId, Effect, Event, ModuleKey, PermissionKey, UserId, event::events};
+use serde::{Deserialize, Serialize};
+
+/// A person's standing in a company, lowest first, so that `<` compares rank. No role implies a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum TenantRole {
+    /// An ordinary member.
+    User,
+    /// Manages within what the delegation policy allows.
+    Manager,
+    /// Administers members.
+    Admin,
+    /// May grant everything the company owns.
+    TenantSuperadmin,
+}
+
+events! {
+    /// What happens to a membership.
+    MembershipEvent {
+        /// A person became a member.
+        Created = "membership.created" Widens {
+            /// Of this company.
+            company_id: CompanyId,
+            /// This person.
+            user_id: UserId,
+            /// With this role.
+            tenant_role: TenantRole,
+            /// By which way: `registration`, `administrator`, `invitation`, `seed`.
+            via: String,
+        },
+        /// The role changed; counts as narrowing, since it may.
+        TenantRoleChanged = "membership.tenant_role_changed" Narrows {
+            /// Before.
+            from: TenantRole,
+            /// After.
+            to: TenantRole,
+        },
+        /// The member may not act for the company.
+        Suspended = "membership.suspended" Narrows,
+        /// The member may again.
+        Reactivated = "membership.reactivated" Widens,
+        /// The person is no member any more.
+        Revoked = "membership.revoked" Narrows,
+        /// The member may use a module that the company owns.
+        ModuleGranted = "membership.module_granted" Widens {
+            /// Which.
+            module: ModuleKey,
+        },
+        /// No longer.
+        ModuleRevoked = "membership.module_revoked" Narrows {
+            /// Which.
+            module: ModuleKey,
+        },
+        /// The member holds a permission.
+        PermissionGranted = "membership.permission_granted" Widens {
+            /// Which.
+            permission: PermissionKey,
+        },
+        /// No longer.
+        PermissionRevoked = "membership.permission_revoked" Narrows {
+            /// Which.
+            permission: PermissionKey,
+        },
+    }
+}
+
+impl Event for MembershipEvent {
+    const TYPES: &'static [&'static str] = Self::TYPES;
+    fn event_type(&self) -> &'static str {
+        self.row().0
+    }
+    fn effect(&self) -> Effect {
+        self.row().1
+    }
+    fn company(&self) -> Option<CompanyId> {
+        match self {
+            Self::Created { company_id, .. } => Some(*company_id),
+            Self::TenantRoleChanged { .. }
+            | Self::Suspended
+            | Self::Reactivated
+            | Self::Revoked
+            | Self::ModuleGranted { .. }
+            | Self::ModuleRevoked { .. }
+            | Self::PermissionGranted { .. }
+            | Self::PermissionRevoked { .. } => None,
+        }
+    }
+}

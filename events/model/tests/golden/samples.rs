@@ -1,0 +1,170 @@
+//! One event of every type, with every field filled, so that its golden text shows the whole shape.
+
+use kisum_events::{
+    AddonEvent, AnyEvent, AuthMethod, CompanyEvent, EntitlementCause, EntitlementSource, LogEvent, MembershipEvent,
+    ModuleEntitlement, ModuleEvent, PackageEvent, PasswordCause, Sealed, SessionEndCause, SessionEvent, SourceKind,
+    SubscriptionEvent, TenantRole, Timestamp, UserEvent,
+};
+use std::{fmt::Debug, str::FromStr};
+
+/// Reads an id or key of the sample.
+fn key<T: FromStr<Err: Debug>>(text: &str) -> T {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error:?}"))
+}
+
+fn at(text: &str) -> Timestamp {
+    key(text)
+}
+
+fn sealed(text: &str) -> Sealed<String> {
+    Sealed::new(text.to_owned())
+}
+
+const USER: &str = "01890000-0000-7000-8000-0000000000a1";
+const COMPANY: &str = "01890000-0000-7000-8000-0000000000c1";
+const MEMBERSHIP: &str = "01890000-0000-7000-8000-0000000000b1";
+const EVENT: &str = "01890000-0000-7000-8000-0000000000e1";
+const NOON: &str = "2026-03-01T12:00:00.000000Z";
+const LATER: &str = "2026-03-08T12:00:00.123456Z";
+const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+/// Every type once, in the order of the catalogue.
+pub(crate) fn samples() -> Vec<AnyEvent> {
+    let mut all = Vec::new();
+    all.extend(user().into_iter().map(AnyEvent::User));
+    all.extend(session().into_iter().map(AnyEvent::Session));
+    all.extend(company().into_iter().map(AnyEvent::Company));
+    all.extend(membership().into_iter().map(AnyEvent::Membership));
+    all.extend(module().into_iter().map(AnyEvent::Module));
+    all.extend(package().into_iter().map(AnyEvent::Package));
+    all.extend(addon().into_iter().map(AnyEvent::Addon));
+    all.extend(subscription().into_iter().map(AnyEvent::Subscription));
+    all.push(AnyEvent::Log(LogEvent::EpochStarted { epoch: 2, reason: "restored from backup".to_owned() }));
+    all
+}
+
+fn user() -> Vec<UserEvent> {
+    vec![
+        UserEvent::Registered { email: sealed("Ada@Example.org"), name: sealed("Ada Lovelace") },
+        UserEvent::EmailVerified,
+        UserEvent::PasswordSet {
+            hash: sealed("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"),
+            cause: PasswordCause::Changed,
+        },
+        UserEvent::Suspended,
+        UserEvent::Reactivated,
+    ]
+}
+
+fn session() -> Vec<SessionEvent> {
+    vec![
+        SessionEvent::Started {
+            user_id: key(USER),
+            amr: vec![AuthMethod::Pwd],
+            idle_until: at(NOON),
+            absolute_until: at(LATER),
+            token_hash: sealed(HASH),
+            ip: sealed("192.0.2.7"),
+            agent: sealed("curl/8.5.0"),
+        },
+        SessionEvent::Refreshed {
+            generation: 1,
+            rotated_at: at(NOON),
+            idle_until: at(LATER),
+            token_hash: sealed(HASH),
+        },
+        SessionEvent::ReuseDetected { generation: 3 },
+        SessionEvent::Ended { user_id: key(USER), cause: SessionEndCause::ReuseDetected, tokens_until: at(NOON) },
+    ]
+}
+
+fn company() -> Vec<CompanyEvent> {
+    vec![
+        CompanyEvent::Registered { slug: key("acme-live"), name: "Acme Live".to_owned(), owner: key(USER) },
+        CompanyEvent::Approved,
+        CompanyEvent::Rejected { reason: "not a company".to_owned() },
+        CompanyEvent::Suspended { reason: "unpaid".to_owned() },
+        CompanyEvent::Reactivated,
+        CompanyEvent::SuperadminsChanged { memberships: vec![key(MEMBERSHIP)] },
+        CompanyEvent::SeatsChanged { used: 4 },
+    ]
+}
+
+fn membership() -> Vec<MembershipEvent> {
+    vec![
+        MembershipEvent::Created {
+            company_id: key(COMPANY),
+            user_id: key(USER),
+            tenant_role: TenantRole::Admin,
+            via: "administrator".to_owned(),
+        },
+        MembershipEvent::TenantRoleChanged { from: TenantRole::Manager, to: TenantRole::TenantSuperadmin },
+        MembershipEvent::Suspended,
+        MembershipEvent::Reactivated,
+        MembershipEvent::Revoked,
+        MembershipEvent::ModuleGranted { module: key("finance") },
+        MembershipEvent::ModuleRevoked { module: key("finance") },
+        MembershipEvent::PermissionGranted { permission: key("finance.bills.read") },
+        MembershipEvent::PermissionRevoked { permission: key("finance.bills.read") },
+    ]
+}
+
+fn module() -> Vec<ModuleEvent> {
+    vec![
+        ModuleEvent::Defined { key: key("finance"), name: "Finance".to_owned() },
+        ModuleEvent::PermissionAdded { key: key("finance.bills.read") },
+        ModuleEvent::PermissionRetired { key: key("finance.bills.read") },
+    ]
+}
+
+fn package() -> Vec<PackageEvent> {
+    vec![
+        PackageEvent::VersionPublished {
+            version: 1,
+            modules: vec![key("basic")],
+            limits: [("seats".to_owned(), 25)].into(),
+        },
+        PackageEvent::VersionRetired { version: 1 },
+    ]
+}
+
+fn addon() -> Vec<AddonEvent> {
+    vec![
+        AddonEvent::VersionPublished {
+            version: 2,
+            modules: vec![key("finance"), key("market")],
+            limits: [("bills".to_owned(), 1000)].into(),
+        },
+        AddonEvent::VersionRetired { version: 2 },
+    ]
+}
+
+fn subscription() -> Vec<SubscriptionEvent> {
+    vec![
+        SubscriptionEvent::Started { package: key("basic"), version: 1, from: at(NOON), until: None },
+        SubscriptionEvent::PlanChanged { package: key("basic"), version: 2, from: at(NOON), until: Some(at(LATER)) },
+        SubscriptionEvent::Cancelled { effective_at: at(LATER) },
+        SubscriptionEvent::AddonAttached { addon: key("finance"), version: 1, from: at(NOON), until: Some(at(LATER)) },
+        SubscriptionEvent::AddonDetached { addon: key("finance"), effective_at: at(LATER) },
+        SubscriptionEvent::EntitlementChanged {
+            company_id: key(COMPANY),
+            entitlements: vec![
+                entitlement("basic", SourceKind::Package, None),
+                entitlement("finance", SourceKind::Addon, Some(at(LATER))),
+            ],
+            entitlement_version: 0,
+            previous_entitlement_version: 41,
+            cause: EntitlementCause { event_id: key(EVENT), event_type: "addon.attached".to_owned() },
+        },
+    ]
+}
+
+fn entitlement(module: &str, kind: SourceKind, until: Option<Timestamp>) -> ModuleEntitlement {
+    ModuleEntitlement {
+        module: key(module),
+        source: EntitlementSource { kind, id: module.to_owned() },
+        from: at(NOON),
+        until,
+        limits: [("seats".to_owned(), 25)].into(),
+    }
+}

@@ -1,0 +1,170 @@
+//! Auth's internal listener as a guard uses it (contract, *Auth, internal listener*).
+//!
+//! It owns requests, time-outs and shapes. It refuses to interpret: whoever asked decides what an error means, and
+//! none of them ever means "no".
+
+use crate::{clock::Clock, org::XOrg, service_token::ServiceSigner};
+use kisum_events::{AccessAnswer, AsOf, Envelope, Heads, Log, Position, SessionId, Timestamp};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+/// The service that is asked.
+const CALLEE: &str = "auth";
+/// How long a head may take (`consistency.md`, proof).
+pub(crate) const HEADS_TIMEOUT: Duration = Duration::from_millis(400);
+/// How long a page of the log, or the list of ended sessions, may take.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Events in one page of the log.
+pub(crate) const PAGE_LEN: usize = 500;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    /// Nobody answered in time.
+    #[error("auth did not answer")]
+    Unreachable(#[source] reqwest::Error),
+    /// Auth refused or failed.
+    #[error("auth answered with status {0}")]
+    Status(u16),
+    /// What it said cannot be read.
+    #[error("auth's answer cannot be read")]
+    Shape(#[source] reqwest::Error),
+}
+
+impl AskError {
+    /// Whether asking once more at once may help.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Status(status) => matches!(status, 500 | 502 | 504),
+            Self::Shape(_) => false,
+        }
+    }
+
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "auth_unreachable",
+            Self::Status(_) => "auth_status",
+            Self::Shape(_) => "auth_shape",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Success<T> {
+    data: T,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ContextQuestion<'a> {
+    user_token: &'a str,
+    x_org: String,
+    applied: AsOf,
+}
+
+/// A page of a log.
+#[derive(Debug, Deserialize)]
+pub(crate) struct LogPage {
+    /// The epoch that all of it belongs to.
+    pub(crate) epoch: u32,
+    pub(crate) events: Vec<Envelope>,
+}
+
+/// The sessions that ended while tokens of theirs may still be in circulation.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Revocations {
+    pub(crate) epoch: u32,
+    /// The list holds every such session ended up to here.
+    pub(crate) position: Position,
+    pub(crate) sessions: Vec<Revoked>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Revoked {
+    pub(crate) sid: SessionId,
+    pub(crate) until: Timestamp,
+}
+
+#[derive(Debug)]
+pub(crate) struct AuthClient {
+    http: reqwest::Client,
+    base: String,
+    signer: ServiceSigner,
+    clock: Clock,
+    answers: AtomicBool,
+}
+
+impl AuthClient {
+    pub(crate) fn new(http: reqwest::Client, base: &str, signer: ServiceSigner, clock: Clock) -> Self {
+        let base = base.trim_end_matches('/').to_owned();
+        Self { http, base, signer, clock, answers: AtomicBool::new(false) }
+    }
+
+    /// Whether Auth answered when it was last asked.
+    pub(crate) fn answers(&self) -> bool {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// One person's access to one company, computed from at least `minimum`.
+    pub(crate) async fn context(
+        &self,
+        user_token: &str,
+        org: &XOrg,
+        minimum: AsOf,
+        timeout: Duration,
+    ) -> Result<AccessAnswer, AskError> {
+        let path = "/internal/v1/access-context";
+        let question = ContextQuestion { user_token, x_org: org.to_string(), applied: minimum };
+        let request = self.http.post(format!("{}{path}", self.base)).json(&question);
+        self.send(request, "POST", path, timeout).await
+    }
+
+    /// The heads of both logs.
+    pub(crate) async fn heads(&self) -> Result<Heads, AskError> {
+        let path = "/internal/v1/heads";
+        self.send(self.http.get(format!("{}{path}", self.base)), "GET", path, HEADS_TIMEOUT).await
+    }
+
+    /// Access events of a log above `after`, oldest first.
+    pub(crate) async fn log(&self, log: Log, after: Position) -> Result<LogPage, AskError> {
+        let path = format!("/internal/v1/log/{log}");
+        let url = format!("{}{path}?after={after}&limit={PAGE_LEN}&class=access", self.base);
+        self.send(self.http.get(url), "GET", &path, PAGE_TIMEOUT).await
+    }
+
+    /// The sessions that are over.
+    pub(crate) async fn revocations(&self) -> Result<Revocations, AskError> {
+        let path = "/internal/v1/revocations";
+        let url = format!("{}{path}?after=0", self.base);
+        self.send(self.http.get(url), "GET", path, PAGE_TIMEOUT).await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+        method: &str,
+        path: &str,
+        timeout: Duration,
+    ) -> Result<T, AskError> {
+        // A token is good once, so every attempt has its own.
+        let token = self.signer.token(CALLEE, method, path, self.clock.now());
+        let answer = request.bearer_auth(token).timeout(timeout).send().await;
+        let answer = answer.map_err(reqwest::Error::without_url);
+        self.answers.store(answer.is_ok(), Ordering::Relaxed);
+        let answer = answer.map_err(AskError::Unreachable)?;
+        if !answer.status().is_success() {
+            return Err(AskError::Status(answer.status().as_u16()));
+        }
+        answer.json::<Success<T>>().await.map(|success| success.data).map_err(|error| {
+            if error.is_decode() {
+                AskError::Shape(error.without_url())
+            } else {
+                AskError::Unreachable(error.without_url())
+            }
+        })
+    }
+}

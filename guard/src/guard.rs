@@ -1,0 +1,291 @@
+//! The guard: one request in, access or a problem out.
+//!
+//! It owns the order of refusals (contract, *Who owns what*), and what is logged and counted of them. It refuses to
+//! guess: whatever cannot be proven is 503.
+
+use crate::{
+    access::{self, Access},
+    answer::Verdict,
+    auth_client::AuthClient,
+    bus,
+    clock::{Clock, jittered},
+    follower::follow,
+    ladder::{Ladder, Unknowable},
+    org::{X_ORG, XOrg},
+    problem::{Problem, reason},
+    proof::prove,
+    ready::GuardReady,
+    service_token::ServiceSigner,
+    shared::Shared,
+    token::{AccessClaims, TokenRefusal, TokenVerifier, bearer},
+};
+use http::{HeaderMap, StatusCode};
+use kisum_events::Log;
+use std::{sync::Arc, time::Duration};
+use tokio::task::JoinSet;
+
+/// How often published keys are fetched though nobody missed one. A key is published at least this long before it
+/// signs (`security.md` 11).
+const KEYS_EVERY: Duration = Duration::from_secs(300);
+const JITTER_PERCENT: u32 = 20;
+
+/// What a guard needs to know.
+#[derive(Clone, Debug)]
+pub struct GuardConfig {
+    /// This service's name, also its user on the bus.
+    pub service: String,
+    /// The environment, such as `local`.
+    pub environment: String,
+    /// Auth's public listener: its keys.
+    pub auth_url: String,
+    /// Auth's internal listener: everything else.
+    pub auth_internal_url: String,
+    /// The bus, with this service's credentials; several servers are separated by commas.
+    pub nats_url: String,
+    /// Signs this service's requests to Auth.
+    pub signer: ServiceSigner,
+    /// Issuer of access tokens.
+    pub issuer: String,
+    /// Audience of access tokens.
+    pub audience: String,
+    /// How long Auth may take for one context; asked at most twice.
+    pub fetch_timeout: Duration,
+    /// Contexts kept at once.
+    pub contexts_max: usize,
+}
+
+impl GuardConfig {
+    /// 150 ms (`consistency.md`, the ladder).
+    pub const FETCH_TIMEOUT: Duration = Duration::from_millis(150);
+    /// About 100 MB of contexts.
+    pub const CONTEXTS_MAX: usize = 100_000;
+}
+
+/// Why a guard cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No HTTP client can be made.
+    #[error("the HTTP client cannot be set up")]
+    Http(#[source] reqwest::Error),
+    /// The bus's address cannot be read.
+    #[error("NATS_URL is not an address of a NATS server")]
+    Bus(#[source] std::io::Error),
+    /// The bus refuses what is asked of it.
+    #[error("the bus connection cannot be set up")]
+    Connect(#[source] async_nats::ConnectError),
+}
+
+/// Decides requests. Clones share everything; when the last is gone, its tasks end.
+#[derive(Clone)]
+pub struct Guard {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    ladder: Ladder,
+    /// Dropping it ends them.
+    _tasks: JoinSet<()>,
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guard").finish_non_exhaustive()
+    }
+}
+
+impl Guard {
+    /// Starts to follow both logs. Returns at once; until everything is reached, requests are answered 503.
+    ///
+    /// # Errors
+    /// [`StartError`] for a configuration that can never work; servers that are away are waited for.
+    pub async fn start(config: GuardConfig, clock: Clock) -> Result<Self, StartError> {
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(StartError::Http)?;
+        let nats = bus::connect(&config.environment, &config.service, &config.nats_url).await?;
+        let (issuer, audience) = (&config.issuer, &config.audience);
+        let tokens =
+            TokenVerifier::with_published_keys(issuer, audience, &config.auth_url, http.clone(), clock.clone());
+        let auth = AuthClient::new(http, &config.auth_internal_url, config.signer, clock.clone());
+        let shared = Arc::new(Shared::new(clock, tokens, auth, nats, config.contexts_max));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(follow(Arc::clone(&shared), Log::Auth));
+        tasks.spawn(follow(Arc::clone(&shared), Log::Core));
+        tasks.spawn(prove(Arc::clone(&shared)));
+        tasks.spawn(refresh_keys(Arc::clone(&shared)));
+        let ladder = Ladder::new(Arc::clone(&shared), config.fetch_timeout);
+        Ok(Self { inner: Arc::new(Inner { shared, ladder, _tasks: tasks }) })
+    }
+
+    /// Whose request it is, whatever the company: token genuine, session not known to be over.
+    ///
+    /// # Errors
+    /// 401; 503 when there are no keys to check with.
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<AccessClaims>, Problem> {
+        Ok(self.identify(headers, &Refusals::of(headers)).await?.1)
+    }
+
+    /// Whose request it is and what they may do in the company that `x-org` names.
+    ///
+    /// # Errors
+    /// In this order: 401 for the token, 401 for the session, 400 for `x-org`, 403 for membership, suspension and
+    /// company; 503 where access cannot be known.
+    pub async fn authorize(&self, headers: &HeaderMap) -> Result<Access, Problem> {
+        self.decide(headers, None).await
+    }
+
+    /// As [`Guard::authorize`], and the person holds `permission` there.
+    ///
+    /// # Errors
+    /// As there, then 403 for module and permission.
+    pub async fn permit(&self, headers: &HeaderMap, permission: &'static str) -> Result<Access, Problem> {
+        self.decide(headers, Some(permission)).await
+    }
+
+    /// What readiness rests on.
+    pub fn ready(&self) -> GuardReady {
+        let shared = &self.inner.shared;
+        let (state, now) = (shared.state(), shared.clock.boot());
+        GuardReady {
+            jwks: shared.tokens.is_ready(),
+            nats: shared.has_bus(),
+            auth: shared.auth.answers(),
+            auth_lease: state.is_leased(Log::Auth, now),
+            core_lease: state.is_leased(Log::Core, now),
+        }
+    }
+
+    async fn decide(&self, headers: &HeaderMap, permission: Option<&'static str>) -> Result<Access, Problem> {
+        let mut refusals = Refusals::of(headers);
+        let (token, claims) = self.identify(headers, &refusals).await?;
+        refusals.actor = Some(claims.sub.to_string());
+        let org = XOrg::from_headers(headers).inspect_err(|problem| refusals.x_org(problem))?;
+        let answer = match self.inner.ladder.climb(token, &claims, &org).await {
+            Ok(answer) => answer,
+            Err(Unknowable(reason)) => return Err(refusals.unknowable(reason)),
+        };
+        // The session may have ended while Auth was asked.
+        let has_ended = self.inner.shared.state().has_ended(claims.sid);
+        let context = match &answer.verdict {
+            Verdict::SessionRevoked => return Err(refusals.session_revoked()),
+            _ if has_ended => return Err(refusals.session_revoked()),
+            Verdict::Active(context) => Arc::clone(context),
+            verdict => return Err(refusals.denied(standing(verdict))),
+        };
+        if let Some(permission) = permission {
+            let key = access::permission(permission)?;
+            context.check(&key).map_err(|missing| refusals.denied(access::denied(&missing)))?;
+        }
+        Ok(Access { claims, context })
+    }
+
+    async fn identify<'h>(
+        &self,
+        headers: &'h HeaderMap,
+        refusals: &Refusals,
+    ) -> Result<(&'h str, Arc<AccessClaims>), Problem> {
+        let shared = &self.inner.shared;
+        let token = bearer(headers).inspect_err(|_| refusals.token("missing"))?;
+        let claims = match shared.tokens.check(token, shared.clock.now()).await {
+            Ok(claims) => claims,
+            Err(TokenRefusal::KeysUnreachable) => return Err(refusals.unknowable("keys_unreachable")),
+            Err(refusal) => {
+                refusals.token(refusal.name());
+                return Err(refusal.into_problem());
+            }
+        };
+        if shared.state().has_ended(claims.sid) {
+            return Err(refusals.session_revoked());
+        }
+        Ok((token, claims))
+    }
+}
+
+/// The problem for a person without active access to the company.
+fn standing(verdict: &Verdict) -> Problem {
+    match verdict {
+        Verdict::Suspended => Problem::forbidden(reason::SUSPENDED, "Your access to this company is suspended."),
+        Verdict::CompanyNotActive => Problem::forbidden(reason::COMPANY_NOT_ACTIVE, "This company is not active."),
+        Verdict::NotAMember | Verdict::Active(_) | Verdict::SessionRevoked => {
+            Problem::forbidden(reason::NOT_A_MEMBER, "You are no member of this company.")
+        }
+    }
+}
+
+async fn refresh_keys(shared: Arc<Shared>) {
+    loop {
+        shared.tokens.refresh_keys().await;
+        // At the start Auth may still be on its way; a token would fetch the keys, but readiness waits for them.
+        let pause = if shared.tokens.is_ready() { KEYS_EVERY } else { Duration::from_secs(1) };
+        tokio::time::sleep(jittered(pause, JITTER_PERCENT)).await;
+    }
+}
+
+/// Writes refusals down: every one with its reason, actor, company and request id (`security.md` 24).
+struct Refusals {
+    actor: Option<String>,
+    company: String,
+    request_id: String,
+}
+
+impl Refusals {
+    fn of(headers: &HeaderMap) -> Self {
+        // Both are shown as they came only where their form is harmless.
+        let label = headers.get("x-request-id").and_then(|value| value.to_str().ok()).filter(|text| is_label(text));
+        let company = headers.get(X_ORG).and_then(|value| value.to_str().ok()).and_then(XOrg::parse);
+        Self {
+            actor: None,
+            company: company.map_or_else(|| "-".to_owned(), |org| org.to_string()),
+            request_id: label.unwrap_or("-").to_owned(),
+        }
+    }
+
+    fn actor(&self) -> &str {
+        self.actor.as_deref().unwrap_or("-")
+    }
+
+    fn token(&self, reason: &'static str) {
+        metrics::counter!("kisum_access_denied_total", "reason" => "token").increment(1);
+        tracing::info!(event = "token.rejected", reason, company = self.company, request_id = self.request_id);
+    }
+
+    fn x_org(&self, problem: &Problem) {
+        metrics::counter!("kisum_x_org_failures_total").increment(1);
+        let (actor, request_id) = (self.actor(), &self.request_id);
+        tracing::info!(event = "x_org.rejected", reason = problem.code, actor, request_id);
+    }
+
+    fn session_revoked(&self) -> Problem {
+        metrics::counter!("kisum_revoked_session_use_total").increment(1);
+        self.denied(Problem::session_revoked())
+    }
+
+    fn unknowable(&self, reason: &'static str) -> Problem {
+        let problem = Problem::unavailable("Access cannot be proven at the moment.");
+        metrics::counter!("kisum_access_denied_total", "reason" => problem.code).increment(1);
+        let (actor, company, request_id) = (self.actor(), &self.company, &self.request_id);
+        tracing::warn!(event = "access.denied", reason, actor, company, request_id, "access cannot be proven");
+        problem
+    }
+
+    fn denied(&self, problem: Problem) -> Problem {
+        let reason = problem.reason.unwrap_or(problem.code);
+        metrics::counter!("kisum_access_denied_total", "reason" => reason).increment(1);
+        let (actor, company, request_id) = (self.actor(), &self.company, &self.request_id);
+        let detail = if problem.status == StatusCode::FORBIDDEN { problem.message.as_str() } else { "" };
+        tracing::info!(event = "access.denied", reason, actor, company, request_id, detail);
+        problem
+    }
+}
+
+/// The contract's form of a request label.
+fn is_label(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+#[cfg(test)]
+#[path = "guard_tests.rs"]
+mod tests;

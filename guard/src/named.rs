@@ -1,0 +1,121 @@
+//! Whom an access event is about: what of the guard's memory it makes old.
+//!
+//! It owns reading that out of an envelope. It refuses to judge what the event means: every event drops what it
+//! names, whatever its effect (`consistency.md`), and an event that this program does not understand names everybody.
+
+use kisum_events::{
+    AccessSubject, AnyEvent, CompanyId, Envelope, MembershipEvent, MembershipId, SessionEvent, SessionId, Timestamp,
+    UserId,
+};
+
+/// Whom an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// Everybody in a company.
+    Company(CompanyId),
+    /// One membership. An answer "not a member" knows no membership, so the company and, where the event says it,
+    /// the person tell whether it is meant.
+    Membership { id: MembershipId, company: Option<CompanyId>, user: Option<UserId> },
+    /// One person, wherever.
+    User(UserId),
+    /// A session that is over, and its person: the context names the event that last ended one.
+    EndedSession { id: SessionId, user: UserId, until: Timestamp },
+    /// Anybody.
+    Everybody,
+}
+
+impl Named {
+    /// Reads an access event.
+    pub(crate) fn by(envelope: &Envelope) -> Self {
+        Self::read(envelope).unwrap_or(Self::Everybody)
+    }
+
+    fn read(envelope: &Envelope) -> Option<Self> {
+        let id = envelope.stream.id();
+        match envelope.stream.kind() {
+            "user" => Some(Self::User(id.parse().ok()?)),
+            "company" | "subscription" => Some(Self::Company(id.parse().ok()?)),
+            "membership" => {
+                // Whatever happens to a membership, known or not, concerns it and whoever was not known to have it.
+                let user = match envelope.decode() {
+                    Ok(AnyEvent::Membership(MembershipEvent::Created { user_id, .. })) => Some(user_id),
+                    _ => None,
+                };
+                Some(Self::Membership { id: id.parse().ok()?, company: envelope.company_id, user })
+            }
+            "session" => match envelope.decode().ok()? {
+                AnyEvent::Session(SessionEvent::Ended { user_id, tokens_until, .. }) => {
+                    Some(Self::EndedSession { id: id.parse().ok()?, user: user_id, until: tokens_until })
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether an answer about `subject` is old once this event happened.
+    pub(crate) fn concerns(&self, subject: &AccessSubject) -> bool {
+        match *self {
+            Self::Everybody => true,
+            Self::Company(company) => subject.company_id == Some(company),
+            Self::User(user) => subject.user_id == user,
+            Self::EndedSession { id, user, .. } => subject.session_id == id || subject.user_id == user,
+            Self::Membership { id, company, user } => match subject.membership_id {
+                Some(membership) => membership == id,
+                None => {
+                    let company_meant = company.is_none_or(|company| subject.company_id.is_none_or(|c| c == company));
+                    company_meant && user.is_none_or(|user| subject.user_id == user)
+                }
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Named;
+    use crate::samples::{company, envelope, membership, permission_revoked, session, subject, user, wall};
+    use kisum_events::{Log, StreamName};
+    use serde_json::{Value, json};
+
+    fn named(stream: &StreamName, event_type: &str, data: Value) -> Named {
+        Named::by(&envelope(Log::Auth, 2, 1, stream, (event_type, None, data)))
+    }
+
+    #[test]
+    fn an_event_names_what_its_stream_is_about() {
+        assert_eq!(named(&StreamName::user(user(1)), "user.suspended", json!({})), Named::User(user(1)));
+        let suspended = named(&StreamName::company(company(1)), "company.suspended", json!({ "reason": "unpaid" }));
+        assert_eq!(suspended, Named::Company(company(1)));
+        let data = json!({ "userId": user(1), "cause": "logout", "tokensUntil": wall() });
+        let ended = named(&StreamName::session(session(3)), "session.ended", data);
+        assert_eq!(ended, Named::EndedSession { id: session(3), user: user(1), until: wall() });
+        let data = json!({ "companyId": company(1), "userId": user(1), "tenantRole": "USER", "via": "seed" });
+        let created = named(&StreamName::membership(membership(4)), "membership.created", data);
+        assert_eq!(created, Named::Membership { id: membership(4), company: None, user: Some(user(1)) });
+    }
+
+    #[test]
+    fn an_event_of_a_later_program_names_at_least_what_it_may_concern() {
+        let mut event = permission_revoked(2, 1, 4, 1);
+        event.event_type = "membership.transferred".to_owned();
+        let expected = Named::Membership { id: membership(4), company: Some(company(1)), user: None };
+        assert_eq!(Named::by(&event), expected);
+        let session_event = named(&StreamName::session(session(3)), "session.narrowed", json!({}));
+        assert_eq!(session_event, Named::Everybody);
+        let other = named(&StreamName::from_stored("vault-7".to_owned()), "vault.opened", json!({}));
+        assert_eq!(other, Named::Everybody);
+        let no_id = named(&StreamName::from_stored("user-nobody".to_owned()), "user.suspended", json!({}));
+        assert_eq!(no_id, Named::Everybody);
+    }
+
+    #[test]
+    fn a_refusal_is_concerned_only_by_its_own_company_and_person() {
+        let joined =
+            |user_n| Named::Membership { id: membership(9), company: Some(company(1)), user: Some(user(user_n)) };
+        assert!(joined(1).concerns(&subject(1, 1, None)));
+        assert!(!joined(2).concerns(&subject(1, 1, None)));
+        assert!(!joined(1).concerns(&subject(1, 2, None)));
+        assert!(!joined(1).concerns(&subject(1, 1, Some(4))));
+    }
+}

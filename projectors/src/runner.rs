@@ -1,0 +1,168 @@
+//! One running projection: its connection, its place, its metrics, and what happens when something fails.
+
+use crate::{
+    CommitError, Committed, Poison, Progress, Projection, SourceError, Standing,
+    backoff::Backoff,
+    checkpoint::{read_checkpoint, record_poison},
+    commit::{chain, commit},
+};
+use kisum_events::{Cursor, Envelope};
+use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
+use std::{convert::Infallible, marker::PhantomData, time::Duration};
+use tokio::sync::watch;
+
+/// How often a projection that stands still reports its growing lag.
+const STANDSTILL_REPORT: Duration = Duration::from_secs(1);
+
+/// One projection as it runs in this process. It keeps a connection of its own, so that it neither waits for the
+/// service's requests nor takes a connection from them.
+#[derive(Debug)]
+pub struct Runner<P> {
+    database: PgConnectOptions,
+    progress: watch::Sender<Standing>,
+    pub(crate) shutdown: watch::Receiver<bool>,
+    backoff: Backoff,
+    lag_seconds: f64,
+    projection: PhantomData<fn() -> P>,
+}
+
+/// Why following ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FollowError {
+    /// The process ends.
+    #[error("shutting down")]
+    Shutdown,
+    /// An event could not be applied.
+    #[error("event {} could not be applied: {}", .0.position, .0.error)]
+    Poisoned(Poison),
+    /// The events do not fit what is applied; following starts again from the checkpoint.
+    #[error("following starts again")]
+    Commit(#[source] CommitError),
+    /// The projection's database is not there.
+    #[error("the projection's database is unavailable")]
+    Database(#[from] sqlx::Error),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] kisum_log::LoadError),
+    /// The log's owner cannot be asked.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+impl<P: Projection> Runner<P> {
+    /// A projection that writes to `database` and stops when `shutdown` turns true.
+    pub fn new(database: PgConnectOptions, shutdown: watch::Receiver<bool>) -> (Self, Progress) {
+        let (progress, receiver) = watch::channel(Standing::default());
+        let runner = Self {
+            database,
+            progress,
+            shutdown,
+            backoff: Backoff::default(),
+            lag_seconds: 0.0,
+            projection: PhantomData,
+        };
+        metrics::gauge!("kisum_projection_poisoned", "projection" => P::NAME).set(0.0);
+        (runner, Progress::new(receiver))
+    }
+
+    /// Connects and answers where the projection stands.
+    pub(crate) async fn open(&mut self) -> Result<(PgConnection, Cursor), sqlx::Error> {
+        let mut conn = self.database.connect().await?;
+        let cursor = read_checkpoint(&mut conn, P::NAME).await?.map_or_else(Cursor::default, |stored| stored.cursor);
+        self.stands_at(cursor);
+        Ok((conn, cursor))
+    }
+
+    /// Applies events and answers where the projection stands then.
+    pub(crate) async fn apply(
+        &mut self,
+        conn: &mut PgConnection,
+        epoch: u32,
+        events: &[Envelope],
+    ) -> Result<Cursor, FollowError> {
+        let Committed { cursor, at, poison } = commit::<P>(conn, epoch, events).await.map_err(|error| match error {
+            CommitError::Unavailable(error) => FollowError::Database(error),
+            other => FollowError::Commit(other),
+        })?;
+        self.backoff.reset();
+        self.stands_at(cursor);
+        if let Some(newest) = events.iter().rev().find(|event| event.position <= cursor.position) {
+            self.lags(at.since(newest.recorded_at).as_secs_f64());
+        }
+        match poison {
+            None => Ok(cursor),
+            Some(poison) => {
+                record_poison(conn, P::NAME, &poison).await?;
+                Err(FollowError::Poisoned(poison))
+            }
+        }
+    }
+
+    /// Nothing is left to apply.
+    pub(crate) fn caught_up(&mut self) {
+        self.backoff.reset();
+        self.lags(0.0);
+    }
+
+    /// Acts on the end of following: `true` when it should start again.
+    pub(crate) async fn outlives(&mut self, ended: Result<Infallible, FollowError>) -> bool {
+        let Err(error) = ended;
+        match error {
+            FollowError::Shutdown => false,
+            FollowError::Poisoned(poison) => {
+                self.stand_still(&poison).await;
+                false
+            }
+            other => {
+                let wait = self.backoff.next();
+                tracing::warn!(
+                    event = "projection.interrupted",
+                    projection = P::NAME,
+                    error = chain(&other),
+                    retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                );
+                self.lags(self.lag_seconds + wait.as_secs_f64());
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => true,
+                    () = stopped(&mut self.shutdown) => false,
+                }
+            }
+        }
+    }
+
+    /// A poison event: readers are told, and the lag grows until the process restarts and tries it again.
+    async fn stand_still(&mut self, poison: &Poison) {
+        tracing::error!(
+            event = "projection.poisoned",
+            projection = P::NAME,
+            position = poison.position,
+            error = poison.error,
+            "the projection stands still; it tries this event again when the process restarts",
+        );
+        metrics::gauge!("kisum_projection_poisoned", "projection" => P::NAME).set(1.0);
+        self.progress.send_modify(|standing| standing.poisoned = true);
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(STANDSTILL_REPORT) => {
+                    self.lags(self.lag_seconds + STANDSTILL_REPORT.as_secs_f64());
+                }
+                () = stopped(&mut self.shutdown) => return,
+            }
+        }
+    }
+
+    fn stands_at(&self, cursor: Cursor) {
+        metrics::gauge!("kisum_projection_position", "projection" => P::NAME).set(cursor.position as f64);
+        self.progress.send_if_modified(|standing| std::mem::replace(&mut standing.cursor, cursor) != cursor);
+    }
+
+    fn lags(&mut self, seconds: f64) {
+        self.lag_seconds = seconds;
+        metrics::gauge!("kisum_projection_lag_seconds", "projection" => P::NAME).set(seconds);
+    }
+}
+
+/// Completes when the process is to end; a sender that is gone means the same.
+pub(crate) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}

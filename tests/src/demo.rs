@@ -1,0 +1,111 @@
+//! A whole platform with the demo, and people who ask it things.
+
+use crate::servers;
+use kisum::{
+    local::{Part, Stack},
+    platform::{Addresses, Answer, Ask, Platform},
+    seed,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+/// A running platform with the demo in it.
+pub struct Demo {
+    /// Its processes.
+    pub stack: Stack,
+    /// Its addresses, and requests to them.
+    pub platform: Platform,
+}
+
+static SHARED: OnceCell<Demo> = OnceCell::const_new();
+
+/// A demo shared by all tests of this process that leave it as they found it.
+pub async fn shared() -> &'static Demo {
+    SHARED.get_or_init(Demo::start).await
+}
+
+/// Which backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// `/api/events`
+    Basic,
+    /// `/api/bills`
+    Finance,
+}
+
+impl Demo {
+    /// Starts one and seeds it.
+    pub async fn start() -> Self {
+        let stack = servers::start(&Part::SERVICES).await;
+        let variables = stack.variables().unwrap_or_else(|failure| panic!("{failure}"));
+        let addresses = Addresses::from_variables(&variables).unwrap_or_else(|error| panic!("{error:#}"));
+        let platform = Platform::new(addresses).unwrap_or_else(|error| panic!("{error:#}"));
+        seed::demo(platform.addresses()).await.unwrap_or_else(|error| panic!("seeding: {error:#}"));
+        Self { stack, platform }
+    }
+
+    /// Asks a public route.
+    pub async fn ask(&self, base: &str, token: Option<&str>, ask: Ask<'_>) -> Answer {
+        self.platform.public(base, token, ask).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// Asks Auth's public listener.
+    pub async fn auth(&self, token: Option<&str>, ask: Ask<'_>) -> Answer {
+        self.ask(&self.platform.addresses().auth, token, ask).await
+    }
+
+    /// Signs in as a person of the demo.
+    pub async fn sign_in(&self, email: &str) -> Signed {
+        let body = json!({ "email": email, "password": self.platform.addresses().demo_password, "client": "native" });
+        let answer = self.auth(None, Ask::new(Method::POST, "/auth/login").body(body)).await;
+        let text = |pointer: &str| answer.text(pointer).unwrap_or_else(|error| panic!("{email}: {error:#}"));
+        Signed { access: text("/accessToken"), refresh: text("/refreshToken"), user_id: text("/user/id") }
+    }
+
+    /// A person's access in a company, as Auth tells them.
+    pub async fn access(&self, token: &str, company: &str) -> Answer {
+        self.auth(Some(token), Ask::get("/auth/me/access").company(company)).await
+    }
+
+    /// Reads or writes in a backend.
+    pub async fn business(&self, backend: Backend, method: Method, token: &str, company: &str) -> Answer {
+        let addresses = self.platform.addresses();
+        let (base, path, body) = match backend {
+            Backend::Basic => (&addresses.basic, "/api/events", json!({ "title": "Opening night" })),
+            Backend::Finance => {
+                (&addresses.finance, "/api/bills", json!({ "number": "B-1", "amountCents": 12_50, "currency": "EUR" }))
+            }
+        };
+        let ask = Ask::new(method.clone(), path).company(company);
+        self.ask(base, Some(token), if method == Method::POST { ask.body(body) } else { ask }).await
+    }
+}
+
+/// Somebody who is signed in.
+pub struct Signed {
+    /// Their access token.
+    pub access: String,
+    /// Their refresh token.
+    pub refresh: String,
+    /// Who they are.
+    pub user_id: String,
+}
+
+/// An answer in a few words: status, code, reason.
+pub fn words(answer: &Answer) -> String {
+    let mut words = answer.status.to_string();
+    for word in [answer.code(), answer.reason()] {
+        if !word.is_empty() {
+            words.push(' ');
+            words.push_str(word);
+        }
+    }
+    words
+}
+
+/// A list in the answer's data, as texts.
+pub fn texts(answer: &Answer, pointer: &str) -> Vec<String> {
+    let list = answer.body.pointer(&format!("/data{pointer}")).and_then(Value::as_array).cloned().unwrap_or_default();
+    list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}

@@ -1,0 +1,101 @@
+//! Real servers for suites, and databases that belong to one test alone.
+
+use crate::counted::new_uuid;
+use kisum::local::{
+    Part, Stack, StackOptions,
+    databases::{self, Database},
+    stack::binary_beside_this,
+};
+use kisum_events::Log;
+use kisum_log::{EventLog, Sealer};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgPoolOptions};
+use std::path::PathBuf;
+use tokio::sync::OnceCell;
+
+static SERVERS: OnceCell<Stack> = OnceCell::const_new();
+
+/// PostgreSQL, NATS and Redis, shared by all tests of this process. Tests that stop or fill one start their own.
+pub async fn shared() -> &'static Stack {
+    SERVERS.get_or_init(|| start(&[])).await
+}
+
+/// A stack of one's own, with these services.
+pub async fn start(services: &[Part]) -> Stack {
+    Stack::start(options().with_services(services)).await.unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+/// Where a stack of one's own would lie.
+pub fn options() -> StackOptions {
+    let binary = binary_beside_this().unwrap_or_else(|failure| panic!("{failure}"));
+    StackOptions::temporary(folder(), binary)
+}
+
+fn folder() -> PathBuf {
+    std::env::temp_dir().join(format!("kisum-test-{}", new_uuid().simple()))
+}
+
+/// A log database that belongs to one test.
+pub struct LogDatabase {
+    /// The superuser's URL.
+    pub superuser_url: String,
+    /// The run-time role's URL.
+    pub run_url: String,
+    /// The relay's role's URL.
+    pub relay_url: String,
+}
+
+/// Makes an empty database with the migrations of `auth_db`.
+pub async fn fresh_log(stack: &Stack) -> LogDatabase {
+    let name = format!("log_{}", new_uuid().simple());
+    let mut conn = PgConnection::connect(&superuser_url(stack, "postgres"))
+        .await
+        .unwrap_or_else(|error| panic!("the superuser: {error}"));
+    let owner = Database::Auth.owner();
+    for sql in [
+        format!("create database {name} owner {owner}"),
+        format!("revoke connect, temporary on database {name} from public"),
+        format!("grant connect on database {name} to kisum_auth, kisum_relay_auth"),
+    ] {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+    databases::migrate(Database::Auth, &role_url(stack, owner, &name)).await.unwrap_or_else(|error| panic!("{error}"));
+    LogDatabase {
+        superuser_url: superuser_url(stack, &name),
+        run_url: role_url(stack, "kisum_auth", &name),
+        relay_url: role_url(stack, "kisum_relay_auth", &name),
+    }
+}
+
+fn superuser_url(stack: &Stack, database: &str) -> String {
+    role_url(stack, "postgres", database)
+}
+
+fn role_url(stack: &Stack, role: &str, database: &str) -> String {
+    let known = stack
+        .addresses_with(|at| at.database(Database::Auth, role))
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    known.replace("/auth_db", &format!("/{database}"))
+}
+
+/// A small pool.
+pub async fn pool(url: &str) -> PgPool {
+    PgPoolOptions::new().max_connections(8).connect(url).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Opens a log as the run-time role does.
+pub async fn open(database: &LogDatabase) -> EventLog {
+    let sealer = Sealer::new("1:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=").unwrap_or_else(|error| panic!("{error}"));
+    EventLog::open(Log::Auth, &database.run_url, pool(&database.run_url).await, sealer)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A connection to a stack's NATS as one of its users, with that user's inbox.
+pub async fn nats(stack: &Stack, user: &str) -> async_nats::Client {
+    let url = stack.addresses_with(|at| at.nats(user)).unwrap_or_else(|failure| panic!("{failure}"));
+    async_nats::ConnectOptions::new()
+        .custom_inbox_prefix(format!("_INBOX.{user}"))
+        .connect(url)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"))
+}

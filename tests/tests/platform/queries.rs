@@ -1,0 +1,78 @@
+//! Every checked query is prepared, with the rights of the role that runs it, on the database that it really runs on.
+
+use kisum_tests::servers;
+use kisum::local::databases::Database;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| panic!("the crate has a parent")).to_owned()
+}
+
+/// Database and role by the source file that holds a query.
+fn runs_on(path: &str) -> Vec<(Database, &'static str)> {
+    let relayed = [(Database::Auth, "kisum_relay_auth"), (Database::Core, "kisum_relay_core")];
+    let owned = [(Database::Auth, "kisum_auth"), (Database::Core, "kisum_core")];
+    match path {
+        "events/log/src/read.rs" | "events/log/src/head.rs" => [owned, relayed].concat(),
+        path if path.starts_with("events/log/") => owned.to_vec(),
+        path if path.starts_with("projectors/") || path.starts_with("api/src/auth/") => vec![(Database::Auth, "kisum_auth")],
+        path if path.starts_with("api/src/core/") => vec![(Database::Core, "kisum_core")],
+        path if path.contains("business") && path.contains("basic") => vec![(Database::Basic, "kisum_basic")],
+        path if path.contains("business") && path.contains("finance") => vec![(Database::Finance, "kisum_finance")],
+        other => panic!("nobody has said which database the queries of {other} run on"),
+    }
+}
+
+fn sources(folder: &Path, found: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && let (Ok(text), Ok(name)) = (fs::read_to_string(&path), path.strip_prefix(root()))
+        {
+            found.insert(name.display().to_string(), text);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_query_can_be_run_on_its_own_database_by_its_own_role() {
+    let stack = servers::shared().await;
+    let mut files = BTreeMap::new();
+    for folder in ["events", "projectors", "api"] {
+        sources(&root().join(folder), &mut files);
+    }
+    let mut connections: BTreeMap<(Database, &str), PgConnection> = BTreeMap::new();
+    let mut checked = BTreeSet::new();
+    for entry in fs::read_dir(root().join(".sqlx")).unwrap_or_else(|error| panic!(".sqlx: {error}")).flatten() {
+        let text = fs::read_to_string(entry.path()).unwrap_or_else(|error| panic!("{error}"));
+        let described: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}"));
+        let query = described["query"].as_str().unwrap_or_default();
+        let parameters = described["describe"]["parameters"]["Left"].as_array().map_or(0, Vec::len);
+        let holders: Vec<_> = files.iter().filter(|(_, source)| source.contains(query)).map(|(path, _)| path).collect();
+        assert!(!holders.is_empty(), "no source file holds this query any more: {query}");
+        for (database, role) in holders.iter().flat_map(|path| runs_on(path)).collect::<BTreeSet<_>>() {
+            if !connections.contains_key(&(database, role)) {
+                let url = stack.addresses_with(|at| at.database(database, role)).unwrap_or_else(|f| panic!("{f}"));
+                let conn = PgConnection::connect(&url).await.unwrap_or_else(|error| panic!("{error}"));
+                connections.insert((database, role), conn);
+            }
+            let Some(conn) = connections.get_mut(&(database, role)) else { continue };
+            // EXPLAIN runs nothing and checks rights.
+            let nulls = vec!["null"; parameters].join(", ");
+            let call = if parameters == 0 { "q".to_owned() } else { format!("q({nulls})") };
+            let sql = format!("prepare q as {query}; explain execute {call}; deallocate q;");
+            let outcome = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *conn).await;
+            assert!(outcome.is_ok(), "{database} as {role}: {query}\n{outcome:?}");
+            checked.insert(query.to_owned());
+        }
+    }
+    assert!(checked.len() > 20, "only {} queries were found", checked.len());
+}
