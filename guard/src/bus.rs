@@ -17,7 +17,14 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 /// Connects in the background, for ever. `service` is also the bus user, which has an inbox of its own.
 pub(crate) async fn connect(environment: &str, service: &str, urls: &str) -> Result<Client, StartError> {
     let servers: Result<Vec<ServerAddr>, _> = urls.split(',').map(|url| url.trim().parse()).collect();
-    ConnectOptions::new()
+    let servers = servers.map_err(StartError::Bus)?;
+    // The client takes credentials from its options alone and ignores those in an address.
+    let credentials = servers.iter().find_map(|server| server.username().zip(server.password()));
+    let options = match credentials {
+        Some((user, password)) => ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned()),
+        None => ConnectOptions::new(),
+    };
+    options
         .name(format!("{environment}/{service}/guard"))
         .custom_inbox_prefix(format!("_INBOX.{service}"))
         .retry_on_initial_connect()
@@ -25,7 +32,7 @@ pub(crate) async fn connect(environment: &str, service: &str, urls: &str) -> Res
         .connection_timeout(CONNECT_TIMEOUT)
         .ping_interval(PING_EVERY)
         .reconnect_delay_callback(delay)
-        .connect(servers.map_err(StartError::Bus)?)
+        .connect(servers)
         .await
         .map_err(StartError::Connect)
 }

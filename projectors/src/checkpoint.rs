@@ -46,18 +46,22 @@ pub async fn read_checkpoint(conn: &mut PgConnection, name: &str) -> Result<Opti
     }))
 }
 
-/// Locks a projection's checkpoint until the transaction ends, making it where it does not exist.
-pub(crate) async fn lock(conn: &mut PgConnection, name: &str) -> Result<Cursor, sqlx::Error> {
+/// Locks a projection's checkpoint until the transaction ends, making it where it does not exist. Answers where it
+/// stands and the time, by the database's clock.
+pub(crate) async fn lock(conn: &mut PgConnection, name: &str) -> Result<(Cursor, Timestamp), sqlx::Error> {
     loop {
-        let row = sqlx::query!("select epoch, position from projection_checkpoint where name = $1 for update", name)
-            .fetch_optional(&mut *conn)
-            .await?;
+        let row = sqlx::query!(
+            r#"select epoch, position, (extract(epoch from clock_timestamp()) * 1000000)::bigint as "now!"
+               from projection_checkpoint where name = $1 for update"#,
+            name
+        )
+        .fetch_optional(&mut *conn)
+        .await?;
         if let Some(row) = row {
-            return Ok(cursor(row.epoch, row.position));
+            return Ok((cursor(row.epoch, row.position), Timestamp::from_micros(row.now)));
         }
         sqlx::query!(
-            "insert into projection_checkpoint (name, epoch, position, updated_at)
-             values ($1, 0, 0, (extract(epoch from clock_timestamp()) * 1000000)::bigint)
+            "insert into projection_checkpoint (name, epoch, position, updated_at) values ($1, 0, 0, 0)
              on conflict (name) do nothing",
             name
         )
@@ -66,22 +70,25 @@ pub(crate) async fn lock(conn: &mut PgConnection, name: &str) -> Result<Cursor, 
     }
 }
 
-/// Moves a locked checkpoint and answers when, by the database's clock. Moving on proves that whatever stopped the
-/// projection before is overcome.
-pub(crate) async fn advance(conn: &mut PgConnection, name: &str, to: Cursor) -> Result<Timestamp, sqlx::Error> {
-    let row = sqlx::query!(
+/// Moves a locked checkpoint. Moving on proves that whatever stopped the projection before is overcome.
+pub(crate) async fn advance(
+    conn: &mut PgConnection,
+    name: &str,
+    to: Cursor,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
         "update projection_checkpoint
-         set epoch = $2, position = $3, updated_at = (extract(epoch from clock_timestamp()) * 1000000)::bigint,
-             poison_position = null, poison_error = null
-         where name = $1
-         returning updated_at",
+         set epoch = $2, position = $3, updated_at = $4, poison_position = null, poison_error = null
+         where name = $1",
         name,
         to_stored_epoch(to.epoch),
-        to_stored(to.position)
+        to_stored(to.position),
+        now.micros()
     )
-    .fetch_one(conn)
-    .await?;
-    Ok(Timestamp::from_micros(row.updated_at))
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// Writes down which event stopped a projection, unless another process has got past it.

@@ -109,13 +109,32 @@ async fn attempt<P: Projection>(
     events: &[Envelope],
 ) -> Result<Committed, Attempt> {
     let mut tx = conn.begin().await?;
-    let stored = lock(&mut tx, P::NAME).await?;
+    match fold::<P>(&mut tx, epoch, events).await {
+        Ok((committed, true)) => tx.commit().await.map(|()| committed).map_err(Attempt::from),
+        // Said aloud, since a transaction that is only dropped keeps its lock until the connection is used again.
+        Ok((committed, false)) => tx.rollback().await.map(|()| committed).map_err(Attempt::from),
+        Err(ended) => {
+            // A connection that is lost has rolled back by itself; what ended the attempt says more.
+            let _ = tx.rollback().await;
+            Err(ended)
+        }
+    }
+}
+
+/// Everything between begin and end; answers also whether there is something to commit. What was applied before
+/// costs no write: several processes are brought the same events.
+async fn fold<P: Projection>(
+    tx: &mut PgConnection,
+    epoch: u32,
+    events: &[Envelope],
+) -> Result<(Committed, bool), Attempt> {
+    let (stored, at) = lock(&mut *tx, P::NAME).await?;
     if stored.epoch > epoch {
         return Err(Attempt::Error(CommitError::OlderEpoch { offered: epoch, current: stored.epoch }));
     }
     let mut cursor = stored;
     if stored.epoch < epoch {
-        P::clear(&mut tx).await?;
+        P::clear(&mut *tx).await?;
         cursor = Cursor { epoch, position: 0 };
     }
     let mut recorded = Vec::with_capacity(events.len());
@@ -135,16 +154,18 @@ async fn attempt<P: Projection>(
     }
     if let Some(last) = recorded.last() {
         cursor.position = last.envelope.position;
-        if let Err(error) = P::apply(&mut tx, &Batch { epoch, events: &recorded }).await {
+        if let Err(error) = P::apply(&mut *tx, &Batch { epoch, events: &recorded }).await {
             return Err(match error {
                 ApplyError::Database(error) if passes(&error) => error.into(),
                 refused => Attempt::Refused(refused),
             });
         }
     }
-    let at = advance(&mut tx, P::NAME, cursor).await?;
-    tx.commit().await?;
-    Ok(Committed { cursor, at, poison })
+    let has_moved = cursor != stored;
+    if has_moved {
+        advance(tx, P::NAME, cursor, at).await?;
+    }
+    Ok((Committed { cursor, at, poison }, has_moved))
 }
 
 /// Whether an error says nothing about the event: the connection, the server or another transaction is to blame,

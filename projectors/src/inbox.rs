@@ -1,7 +1,8 @@
 //! What arrives over the bus and cannot be applied yet: events in disorder, until their predecessors come.
 
+use async_nats::Message;
 use futures_util::{FutureExt as _, StreamExt as _, stream::Select};
-use kisum_events::{Cursor, Envelope, Log, Position, Sequence, Step, View};
+use kisum_events::{Cursor, Envelope, Log, Position, Sequence, Step, View, header};
 use std::collections::BTreeMap;
 
 /// Most events kept while a predecessor is missing; beyond it the log's owner is asked sooner.
@@ -23,7 +24,7 @@ impl Subscription {
     }
 
     /// The next messages: at least one, and whatever else has arrived. Empty when the client is closed.
-    pub(crate) async fn next(&mut self) -> Vec<async_nats::Message> {
+    pub(crate) async fn next(&mut self) -> Vec<Message> {
         let mut arrived = Vec::new();
         if let Some(message) = self.messages.next().await {
             arrived.push(message);
@@ -56,12 +57,20 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     /// Takes a message of a log that is applied up to `at`.
-    pub(crate) fn take(&mut self, at: Cursor, body: &[u8]) -> Result<(), Doubt> {
+    pub(crate) fn take(&mut self, at: Cursor, message: &Message) -> Result<(), Doubt> {
+        let epoch = message.headers.as_ref().and_then(|headers| headers.get(header::EPOCH));
+        let epoch = epoch.and_then(|epoch| epoch.as_str().parse().ok()).ok_or(Doubt::Unreadable)?;
+        self.take_event(at, epoch, &message.payload)
+    }
+
+    /// `epoch` is that of the stream: the one inside the event is older where the log was published anew.
+    fn take_event(&mut self, at: Cursor, epoch: u32, body: &[u8]) -> Result<(), Doubt> {
         let event: Envelope = serde_json::from_slice(body).map_err(|_| Doubt::Unreadable)?;
-        match Sequence::new(View::Everything, at).judge(event.cursor(), event.previous_access_position) {
+        let place = Cursor { epoch, position: event.position };
+        match Sequence::new(View::Everything, at).judge(place, event.previous_access_position) {
             Step::Old => Ok(()),
-            // A stream that is published anew begins with events of earlier epochs; they are not news.
-            Step::OtherEpoch if event.epoch < at.epoch => Ok(()),
+            // What a relay of an epoch that is over still sends is not news.
+            Step::OtherEpoch if epoch < at.epoch => Ok(()),
             Step::OtherEpoch => Err(Doubt::Epoch),
             Step::Apply | Step::Hole { .. } => {
                 self.waiting.insert(event.position, event);
@@ -75,9 +84,11 @@ impl Inbox {
         let mut sequence = Sequence::new(View::Everything, at);
         let mut ready = Vec::new();
         while let Some(first) = self.waiting.first_entry() {
-            match sequence.judge(first.get().cursor(), first.get().previous_access_position) {
+            // INVARIANT: whatever waits is of the epoch of `at`; a later epoch makes the follower forget it all.
+            let place = Cursor { epoch: at.epoch, position: *first.key() };
+            match sequence.judge(place, first.get().previous_access_position) {
                 Step::Apply => {
-                    sequence.applied(*first.key());
+                    sequence.applied(place.position);
                     ready.push(first.remove());
                 }
                 Step::Old | Step::OtherEpoch => drop(first.remove()),
@@ -105,9 +116,10 @@ mod tests {
 
     const AT: Cursor = Cursor { epoch: 2, position: 4 };
 
-    fn body(epoch: u32, position: u64) -> Vec<u8> {
+    /// An event of epoch 1, whatever stream carries it.
+    fn body(position: u64) -> Vec<u8> {
         let event = serde_json::json!({
-            "id": uuid::Uuid::nil(), "log": "core", "epoch": epoch, "position": position,
+            "id": uuid::Uuid::nil(), "log": "core", "epoch": 1, "position": position,
             "previousAccessPosition": 0, "stream": "module-finance", "version": 1, "type": "module.defined",
             "schema": 1, "effect": "none", "recordedAt": "2026-01-01T00:00:00Z",
             "data": { "key": "finance", "name": "Finance" },
@@ -124,26 +136,26 @@ mod tests {
     fn events_in_disorder_are_given_back_in_order() {
         let mut inbox = Inbox::default();
         for position in [6, 5, 4, 8] {
-            assert_eq!(inbox.take(AT, &body(2, position)), Ok(()));
+            assert_eq!(inbox.take_event(AT, 2, &body(position)), Ok(()));
         }
         assert_eq!(positions(&mut inbox), [5, 6]);
         assert!(inbox.has_hole());
     }
 
     #[test]
-    fn a_stream_that_is_published_anew_is_not_news() {
+    fn what_an_epoch_that_is_over_still_sends_is_not_news() {
         let mut inbox = Inbox::default();
-        assert_eq!(inbox.take(AT, &body(1, 5)), Ok(()));
+        assert_eq!(inbox.take_event(AT, 1, &body(5)), Ok(()));
         assert!(!inbox.has_hole());
     }
 
     #[test]
     fn the_owner_is_asked_about_a_later_epoch_nonsense_and_a_hole_that_stays() {
         let mut inbox = Inbox::default();
-        assert_eq!(inbox.take(AT, &body(3, 5)), Err(Doubt::Epoch));
-        assert_eq!(inbox.take(AT, b"\xff"), Err(Doubt::Unreadable));
+        assert_eq!(inbox.take_event(AT, 3, &body(5)), Err(Doubt::Epoch));
+        assert_eq!(inbox.take_event(AT, 2, b"\xff"), Err(Doubt::Unreadable));
         let last = 6 + WAITING_MAX as u64;
-        let verdicts: Vec<_> = (6..=last).map(|position| inbox.take(AT, &body(2, position))).collect();
+        let verdicts: Vec<_> = (6..=last).map(|position| inbox.take_event(AT, 2, &body(position))).collect();
         assert_eq!(verdicts.last(), Some(&Err(Doubt::Full)));
         assert_eq!(verdicts.iter().filter(|verdict| verdict.is_err()).count(), 1);
     }

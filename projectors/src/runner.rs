@@ -1,7 +1,7 @@
 //! One running projection: its connection, its place, its metrics, and what happens when something fails.
 
 use crate::{
-    CommitError, Committed, Poison, Progress, Projection, SourceError, Standing,
+    CommitError, Committed, Poison, Progress, Projection, Standing,
     backoff::Backoff,
     checkpoint::{read_checkpoint, record_poison},
     commit::{chain, commit},
@@ -44,9 +44,6 @@ pub(crate) enum FollowError {
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] kisum_log::LoadError),
-    /// The log's owner cannot be asked.
-    #[error(transparent)]
-    Source(#[from] SourceError),
 }
 
 impl<P: Projection> Runner<P> {
@@ -115,19 +112,24 @@ impl<P: Projection> Runner<P> {
             }
             other => {
                 let wait = self.backoff.next();
-                tracing::warn!(
-                    event = "projection.interrupted",
-                    projection = P::NAME,
-                    error = chain(&other),
-                    retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                );
-                self.lags(self.lag_seconds + wait.as_secs_f64());
+                self.postponed(&other, wait);
                 tokio::select! {
                     () = tokio::time::sleep(wait) => true,
                     () = stopped(&mut self.shutdown) => false,
                 }
             }
         }
+    }
+
+    /// Something failed and is tried again after `wait`; until then the projection may fall behind.
+    pub(crate) fn postponed(&mut self, error: &dyn std::error::Error, wait: Duration) {
+        tracing::warn!(
+            event = "projection.interrupted",
+            projection = P::NAME,
+            error = chain(error),
+            retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        );
+        self.lags(self.lag_seconds + wait.as_secs_f64());
     }
 
     /// A poison event: readers are told, and the lag grows until the process restarts and tries it again.

@@ -10,19 +10,41 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-/// A running platform with the demo in it.
+/// A running platform with the demo in it, of one test's own.
 pub struct Demo {
     /// Its processes.
     pub stack: Stack,
-    /// Its addresses, and requests to them.
+    visitor: Visitor,
+}
+
+/// Somebody outside who asks a platform things. Each test makes its own: connections belong to its runtime.
+pub struct Visitor {
+    /// The platform's addresses, and requests to them.
     pub platform: Platform,
+}
+
+impl std::ops::Deref for Demo {
+    type Target = Visitor;
+    fn deref(&self) -> &Visitor {
+        &self.visitor
+    }
+}
+
+impl Demo {
+    /// Starts one and seeds it.
+    pub async fn start() -> Self {
+        let stack = servers::start(&Part::SERVICES).await;
+        let visitor = Visitor::of(&stack);
+        seed::demo(visitor.platform.addresses()).await.unwrap_or_else(|error| panic!("seeding: {error:#}"));
+        Self { stack, visitor }
+    }
 }
 
 static SHARED: OnceCell<Demo> = OnceCell::const_new();
 
-/// A demo shared by all tests of this process that leave it as they found it.
-pub async fn shared() -> &'static Demo {
-    SHARED.get_or_init(Demo::start).await
+/// A visitor of the demo that all tests of this process share, and leave as they found it.
+pub async fn shared() -> Visitor {
+    Visitor::of(&SHARED.get_or_init(Demo::start).await.stack)
 }
 
 /// Which backend.
@@ -34,15 +56,11 @@ pub enum Backend {
     Finance,
 }
 
-impl Demo {
-    /// Starts one and seeds it.
-    pub async fn start() -> Self {
-        let stack = servers::start(&Part::SERVICES).await;
+impl Visitor {
+    fn of(stack: &Stack) -> Self {
         let variables = stack.variables().unwrap_or_else(|failure| panic!("{failure}"));
         let addresses = Addresses::from_variables(&variables).unwrap_or_else(|error| panic!("{error:#}"));
-        let platform = Platform::new(addresses).unwrap_or_else(|error| panic!("{error:#}"));
-        seed::demo(platform.addresses()).await.unwrap_or_else(|error| panic!("seeding: {error:#}"));
-        Self { stack, platform }
+        Self { platform: Platform::new(addresses).unwrap_or_else(|error| panic!("{error:#}")) }
     }
 
     /// Asks a public route.

@@ -92,10 +92,10 @@ pub async fn open(database: &LogDatabase) -> EventLog {
 
 /// A connection to a stack's NATS as one of its users, with that user's inbox.
 pub async fn nats(stack: &Stack, user: &str) -> async_nats::Client {
-    let url = stack.addresses_with(|at| at.nats(user)).unwrap_or_else(|failure| panic!("{failure}"));
-    async_nats::ConnectOptions::new()
+    let password = stack.secrets().nats_password(user).unwrap_or_else(|failure| panic!("{failure}"));
+    async_nats::ConnectOptions::with_user_and_password(user.to_owned(), password)
         .custom_inbox_prefix(format!("_INBOX.{user}"))
-        .connect(url)
+        .connect(stack.addresses_with(|at| at.nats_bare()))
         .await
         .unwrap_or_else(|error| panic!("{error}"))
 }

@@ -176,7 +176,8 @@ fn make_room(counters: &mut HashMap<String, Counter>, now: Timestamp) {
 
 #[cfg(test)]
 mod tests {
-    use super::{ACCOUNT, LOCAL_MAX, Limit, LocalCounters};
+    use super::{ACCOUNT, LOCAL_MAX, Limit, LocalCounters, LoginLimiter};
+    use crate::{auth::redis::Redis, shared::ambient::Clock};
     use kisum_events::Timestamp;
     use std::time::Duration;
 
@@ -212,5 +213,48 @@ mod tests {
         let kept = counters.counters.lock().map_or(0, |counters| counters.len());
         assert!((LOCAL_MAX / 2 - 1..=LOCAL_MAX).contains(&kept), "{kept}");
         assert_eq!(counters.get(&LOCAL_MAX.to_string(), START), 1);
+    }
+
+    /// A limiter whose Redis nobody listens for.
+    fn without_redis() -> (LoginLimiter, Clock) {
+        let clock = Clock::manual(START);
+        let redis = Redis::open("redis://127.0.0.1:1", clock.clone()).unwrap();
+        (LoginLimiter::new(redis, clock.clone()), clock)
+    }
+
+    #[tokio::test]
+    async fn without_redis_the_limit_of_an_account_holds_until_its_window_ends() {
+        let (limiter, clock) = without_redis();
+        for attempt in 0..ACCOUNT.failures_max {
+            // A new address each time: the account alone is what they have in common.
+            assert!(limiter.begin("account", &format!("192.0.2.{attempt}")).await.is_ok(), "{attempt}");
+        }
+        let limited = limiter.begin("account", "198.51.100.1").await.err();
+        assert!(limited.is_some_and(|limited| (1..=901).contains(&limited.retry_after_s)));
+        assert!(limiter.begin("another", "198.51.100.1").await.is_ok());
+        clock.advance(Duration::from_secs(ACCOUNT.window_s));
+        assert!(limiter.begin("account", "198.51.100.1").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn only_failures_count() {
+        let (limiter, _) = without_redis();
+        for _ in 0..=ACCOUNT.failures_max {
+            let attempt = limiter.begin("account", "192.0.2.1").await.ok();
+            limiter.take_back(&attempt.unwrap()).await;
+        }
+        assert!(limiter.begin("account", "192.0.2.1").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn whoever_signed_in_before_is_not_locked_out_from_elsewhere() {
+        let (limiter, _) = without_redis();
+        let attempt = limiter.begin("account", "192.0.2.1").await.ok();
+        limiter.succeeded(&attempt.unwrap()).await;
+        for _ in 0..=ACCOUNT.failures_max {
+            let _failed_or_refused = limiter.begin("account", "203.0.113.66").await;
+        }
+        assert!(limiter.begin("account", "203.0.113.66").await.is_err());
+        assert!(limiter.begin("account", "192.0.2.1").await.is_ok());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Auth,
-    access::Question,
+    access::{AccessError, Question},
     companies::{Carried, Role},
     person,
 };
@@ -119,7 +119,11 @@ pub(super) async fn my_access(
     let person = person::of_headers(&auth, &headers).await?;
     let company = person::org(&headers)?;
     let question = Question { user: person.user, session: person.session, company };
-    let answer = auth.access.answer(&question, carried.least()).await.map_err(person::unprovable)?;
+    let answer = auth.access.answer(&question, carried.least()).await.map_err(|error| match error {
+        // Both heads were read fresh, on the primaries: nobody can have been given that position.
+        AccessError::Behind { .. } => Problem::validation("The position in X-Access-Position does not exist."),
+        other => person::unprovable(other),
+    })?;
     match (answer.outcome, answer.context) {
         (AccessOutcome::Active, Some(context)) => Ok(Success(context.into())),
         (AccessOutcome::SessionRevoked, _) => Err(person::session_over(person)),

@@ -12,10 +12,13 @@ use crate::shared::{
     request_label::RequestLabel,
     respond::{NoContent, Receipted},
 };
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
 use kisum_domains::session::{self, EndSessionError, Session, SessionStatus};
 use kisum_events::{Actor, SessionEndCause, SessionId, StreamName, UserId};
-use kisum_log::{Loaded, Receipt};
+use kisum_log::Loaded;
 use uuid::Uuid;
 
 /// Ends one of the person's own sessions, at once and everywhere.
@@ -26,13 +29,10 @@ pub(super) async fn end_own(
     person: Person,
     label: RequestLabel,
     ApiPath(id): ApiPath<Uuid>,
-) -> Result<Ended, Problem> {
+) -> Result<Response, Problem> {
     let end = End { id: SessionId::new(id), whose: Some(person.user), cause: SessionEndCause::Revoked };
     end_session(&auth, &end, person.actor(), &label).await
 }
-
-/// 204, with the position of the end where there was one to write.
-pub(super) type Ended = axum::response::Response;
 
 /// Which session to end, and why.
 pub(super) struct End {
@@ -44,12 +44,17 @@ pub(super) struct End {
     pub(super) cause: SessionEndCause,
 }
 
-/// Ends a session; one that has ended stays ended.
+/// Ends a session; one that has ended stays ended. Answers 204, with the position of the end where there was one to
+/// write.
 ///
 /// # Errors
 /// 404 when there is no such session, or it is not the person's.
-pub(super) async fn end_session(auth: &Auth, end: &End, actor: Actor, label: &RequestLabel) -> Result<Ended, Problem> {
-    use axum::response::IntoResponse as _;
+pub(super) async fn end_session(
+    auth: &Auth,
+    end: &End,
+    actor: Actor,
+    label: &RequestLabel,
+) -> Result<Response, Problem> {
     let missing = || Problem::not_found("There is no such session.");
     for _ in 0..race::ATTEMPTS_MAX {
         let loaded: Loaded<Session> = auth.log.load(&StreamName::session(end.id)).await.map_err(problem::of_load)?;
@@ -65,15 +70,10 @@ pub(super) async fn end_session(auth: &Auth, end: &End, actor: Actor, label: &Re
         let state = append.write(&loaded, events).map_err(problem::of_append)?;
         if let Outcome::Done(receipt) = race::settle(auth.log.append(append).await)? {
             note_end(auth, end, &state);
-            return Ok(answer(&receipt));
+            return Ok(Receipted::new(NoContent, &receipt).into_response());
         }
     }
     Err(race::lost())
-}
-
-fn answer(receipt: &Receipt) -> Ended {
-    use axum::response::IntoResponse as _;
-    Receipted::new(NoContent, receipt).into_response()
 }
 
 fn note_end(auth: &Auth, end: &End, state: &Session) {

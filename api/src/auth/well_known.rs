@@ -28,7 +28,6 @@ pub(super) async fn openid_configuration(State(auth): State<Auth>) -> Response {
         "issuer": issuer,
         "jwks_uri": format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/')),
         "id_token_signing_alg_values_supported": [auth.access_tokens.algorithm()],
-        "token_endpoint_auth_signing_alg_values_supported": [auth.access_tokens.algorithm()],
     });
     ([(header::CACHE_CONTROL, CACHE)], Json(body)).into_response()
 }

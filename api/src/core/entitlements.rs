@@ -90,20 +90,35 @@ pub(super) async fn get_entitlements(
 pub(super) async fn read(core: &Core, company: CompanyId) -> Result<EntitlementsView, Problem> {
     let stream = StreamName::subscription(company);
     let snapshot = snapshot(core, &stream).await?;
-    let state = match snapshot.state {
-        Some(state) => state,
-        // Another version of this program wrote the state: the log folds it anew, from then or later.
+    let (state, entitlement_version) = match snapshot.state {
+        Some(state) => (state, snapshot.entitlement_version),
+        // Another version of this program wrote the state: the log folds it anew. It may be newer than the head that
+        // was read, never older, so `asOf` promises no more than is true.
         None => {
             let loaded: Loaded<Subscription> = core.log.load(&stream).await.map_err(problem::of_load)?;
-            loaded.state
+            let version = version_of(core, &loaded).await?;
+            (loaded.state, version)
         }
     };
     Ok(EntitlementsView {
         company_id: company,
         basic_active: schedule::basic_active(&state.entitlements, core.clock.now()),
         entitlements: state.entitlements,
-        entitlement_version: snapshot.entitlement_version,
+        entitlement_version,
         as_of: snapshot.head,
+    })
+}
+
+/// Position of the company's last `entitlement.changed`, 0 when there is none.
+pub(super) async fn version_of(core: &Core, loaded: &Loaded<Subscription>) -> Result<Position, Problem> {
+    let version = loaded.state.entitlement_stream_version;
+    if version == 0 {
+        return Ok(0);
+    }
+    let position = core.log.position_of(&loaded.stream, version).await.map_err(problem::of_load)?;
+    position.ok_or_else(|| {
+        tracing::error!(stream = %loaded.stream, version, "the state names an event that the log does not have");
+        Problem::internal()
     })
 }
 

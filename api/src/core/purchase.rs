@@ -3,7 +3,7 @@
 //! It owns what every such command does alike: the version it decides on, the append, the log line and the metrics.
 //! It refuses to decide: the decision is given.
 
-use super::Core;
+use super::{Core, entitlements};
 use crate::shared::{
     access_position::AccessPosition,
     actor::ActorToken,
@@ -77,7 +77,7 @@ impl Purchase<'_> {
         let loaded: Loaded<Subscription> = log.load(&stream).await.map_err(problem::of_load)?;
         let change = Change {
             company_id: self.company,
-            previous_entitlement_version: self.entitlement_version(&loaded).await?,
+            previous_entitlement_version: entitlements::version_of(self.core, &loaded).await?,
             ids: [ambient::new_event_id(), ambient::new_event_id()],
             now: self.core.clock.now(),
         };
@@ -94,15 +94,6 @@ impl Purchase<'_> {
             self.note(&written);
         }
         Ok(AccessPosition::from(&receipt))
-    }
-
-    async fn entitlement_version(&self, loaded: &Loaded<Subscription>) -> Result<u64, Problem> {
-        let version = loaded.state.entitlement_stream_version;
-        if version == 0 {
-            return Ok(0);
-        }
-        let position = self.core.log.position_of(&loaded.stream, version).await.map_err(problem::of_load)?;
-        Ok(position.unwrap_or(0))
     }
 
     /// What was asked for is so already: the position from which it can be read.

@@ -15,7 +15,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// [`ServeError::Dependency`] when the address or the credentials are refused.
 pub async fn connect(variable: &'static str, url: &Secret, user: &str) -> Result<Client, ServeError> {
-    ConnectOptions::new()
+    // The client takes credentials from its options alone and ignores those in an address.
+    let refused = |source| ServeError::Dependency { name: variable, source: Box::new(source) };
+    let address: async_nats::ServerAddr = url.expose().parse().map_err(refused)?;
+    let credentials = address.username().zip(address.password());
+    let options = match credentials {
+        Some((user, password)) => ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned()),
+        None => ConnectOptions::new(),
+    };
+    options
         .name(format!("kisum-{user}"))
         .custom_inbox_prefix(format!("_INBOX.{user}"))
         .connection_timeout(CONNECT_TIMEOUT)

@@ -35,8 +35,6 @@ impl JsonLines {
 
     fn line<S: Subscriber + for<'a> LookupSpan<'a>>(&self, event: &Event<'_>, context: &Context<'_, S>) -> String {
         let mut line = Map::new();
-        line.insert("timestamp".to_owned(), Value::from(self.clock.now().to_string()));
-        line.insert("level".to_owned(), Value::from(event.metadata().level().as_str()));
         line.insert("service".to_owned(), Value::from(self.service.as_str()));
         line.insert("environment".to_owned(), Value::from(self.environment.as_str()));
         line.insert("target".to_owned(), Value::from(event.metadata().target()));
@@ -48,7 +46,11 @@ impl JsonLines {
         let mut fields = Fields::default();
         event.record(&mut fields);
         line.extend(fields.0);
-        Value::Object(line).to_string()
+        // Time and level first, for whoever reads a line as it is; neither holds a character that JSON escapes.
+        let (now, level) = (self.clock.now(), event.metadata().level());
+        let rest = Value::Object(line).to_string();
+        let rest = rest.strip_prefix('{').unwrap_or("}");
+        format!("{{\"timestamp\":\"{now}\",\"level\":\"{level}\",{rest}")
     }
 }
 

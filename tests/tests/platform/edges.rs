@@ -1,6 +1,6 @@
 //! Malformed input of every kind: a problem with the contract's code, and nothing written.
 
-use kisum_tests::demo::{self, Demo};
+use kisum_tests::demo::{self, Visitor};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 
@@ -20,13 +20,13 @@ async fn problem(request: RequestBuilder) -> String {
     format!("{status} {code}{reason}")
 }
 
-struct Edge<'a> {
-    demo: &'a Demo,
+struct Edge {
+    demo: Visitor,
     http: Client,
     token: String,
 }
 
-impl Edge<'_> {
+impl Edge {
     async fn start() -> Self {
         let demo = demo::shared().await;
         let token = demo.sign_in("superadmin@acme-live.example").await.access;

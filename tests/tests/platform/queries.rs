@@ -20,7 +20,7 @@ fn runs_on(path: &str) -> Vec<(Database, &'static str)> {
     let owned = [(Database::Auth, "kisum_auth"), (Database::Core, "kisum_core")];
     match path {
         "events/log/src/read.rs" | "events/log/src/head.rs" => [owned, relayed].concat(),
-        path if path.starts_with("events/log/") => owned.to_vec(),
+        path if path.starts_with("events/log/") || path == "api/src/shared/idempotency.rs" => owned.to_vec(),
         path if path.starts_with("projectors/") || path.starts_with("api/src/auth/") => vec![(Database::Auth, "kisum_auth")],
         path if path.starts_with("api/src/core/") => vec![(Database::Core, "kisum_core")],
         path if path.contains("business") && path.contains("basic") => vec![(Database::Basic, "kisum_basic")],

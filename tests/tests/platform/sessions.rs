@@ -71,6 +71,7 @@ async fn logging_out_ends_the_session_everywhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_and_known_addresses_are_refused_alike() {
     let demo = demo::shared().await;
+    let demo = &demo;
     let login = |email: &'static str| async move {
         let body = json!({ "email": email, "password": "this is not the password" });
         let answer = demo.auth(None, Ask::new(Method::POST, "/auth/login").body(body)).await;

@@ -1,7 +1,7 @@
 //! Access tokens that are not: none is accepted by Auth or by a backend, and none makes anything but a 401.
 
 use kisum::platform::Ask;
-use kisum_tests::demo::{self, Demo, words};
+use kisum_tests::demo::{self, Visitor, words};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ fn with_claims(token: &str, change: impl Fn(&mut Value)) -> String {
     format!("{}.{}.{}", parts[0], encode(&claims), parts[2])
 }
 
-async fn asked(demo: &Demo, token: &str) -> [String; 2] {
+async fn asked(demo: &Visitor, token: &str) -> [String; 2] {
     let finance = &demo.platform.addresses().finance;
     let backend = demo.ask(finance, Some(token), Ask::get("/api/bills").company("acme-live")).await;
     [words(&demo.auth(Some(token), Ask::get("/auth/me")).await), words(&backend)]
@@ -41,7 +41,7 @@ async fn asked(demo: &Demo, token: &str) -> [String; 2] {
 async fn no_altered_token_is_accepted() {
     let demo = demo::shared().await;
     let good = demo.sign_in("superadmin@acme-live.example").await.access;
-    assert_eq!(asked(demo, &good).await, ["200", "200"]);
+    assert_eq!(asked(&demo, &good).await, ["200", "200"]);
     let parts: Vec<_> = good.split('.').collect();
     let none = encode(&json!({ "alg": "none", "typ": "at+jwt" }));
     let other = demo.sign_in("superadmin@bright-books.example").await.access;
@@ -65,14 +65,14 @@ async fn no_altered_token_is_accepted() {
         ("act", with_claims(&good, |claims| claims["act"] = json!({ "sub": "somebody" }))),
     ];
     for (what, token) in &bad {
-        let answers = asked(demo, token).await;
+        let answers = asked(&demo, token).await;
         assert_eq!(answers, ["401 unauthorized", "401 unauthorized"], "{what}");
     }
     for index in (0..good.len()).step_by(41) {
         let mut bytes = good.clone().into_bytes();
         bytes[index] = if bytes[index] == b'A' { b'B' } else { b'A' };
         let flipped = String::from_utf8(bytes).unwrap_or_default();
-        assert_eq!(asked(demo, &flipped).await, ["401 unauthorized", "401 unauthorized"], "byte {index}");
+        assert_eq!(asked(&demo, &flipped).await, ["401 unauthorized", "401 unauthorized"], "byte {index}");
     }
 }
 
@@ -102,5 +102,5 @@ async fn a_key_published_to_all_is_no_secret_to_sign_with() {
     let signed = format!("{header}.{}", good.split('.').nth(1).unwrap_or_default());
     let secret = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, key["n"].as_str().unwrap_or_default().as_bytes());
     let tag = URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&secret, signed.as_bytes()));
-    assert_eq!(asked(demo, &format!("{signed}.{tag}")).await, ["401 unauthorized", "401 unauthorized"]);
+    assert_eq!(asked(&demo, &format!("{signed}.{tag}")).await, ["401 unauthorized", "401 unauthorized"]);
 }

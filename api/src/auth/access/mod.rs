@@ -6,12 +6,12 @@
 mod cache;
 mod core;
 mod fill;
-mod grounds;
+mod findings;
 mod snapshot;
 mod states;
 
 pub(super) use cache::ContextCache;
-pub(super) use grounds::Grounds;
+pub(super) use findings::Findings;
 pub(super) use snapshot::Question;
 
 use self::{

@@ -1,6 +1,6 @@
 //! Granting and taking back modules and permissions.
 
-use super::{By, Sent, grounds, refusals, unchanged};
+use super::{By, Sent, grounds::Grounds, refusals};
 use crate::{
     auth::{
         Auth,
@@ -76,7 +76,7 @@ pub(in crate::auth) async fn change(
     sent: &Sent,
 ) -> Result<Changed, Problem> {
     for _ in 0..race::ATTEMPTS_MAX {
-        let grounds = grounds(auth, by, company).await?;
+        let grounds = Grounds::read(auth, by, company).await?;
         let stream = StreamName::membership(member);
         let target: Loaded<Membership> = auth.log.load(&stream).await.map_err(problem::of_load)?;
         if target.state.company_id != Some(company) {
@@ -84,7 +84,7 @@ pub(in crate::auth) async fn change(
         }
         let events = change.decide(&target.state, &grounds.authority()).map_err(refusals::of_grant)?;
         if events.is_empty() {
-            let position = unchanged(&grounds, target.position);
+            let position = grounds.unchanged(target.position);
             return Ok(Changed { state: target.state, position });
         }
         let mut append = sent.append(by, Some(company), &format!("{member}|{change}"));

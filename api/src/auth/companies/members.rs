@@ -1,6 +1,6 @@
 //! Making somebody a member.
 
-use super::{By, Sent, grounds, refusals};
+use super::{By, Sent, grounds::Grounds, refusals};
 use crate::{
     auth::{
         Auth,
@@ -50,7 +50,7 @@ pub(in crate::auth) struct Added {
 /// The contract's problem for whatever rule refuses it.
 pub(in crate::auth) async fn add(auth: &Auth, by: &By, new: &NewMember, sent: &Sent) -> Result<Added, Problem> {
     for _ in 0..race::ATTEMPTS_MAX {
-        let grounds = grounds(auth, by, new.company).await?;
+        let grounds = Grounds::read(auth, by, new.company).await?;
         let user = active_user(auth, new.user).await?;
         let id = MembershipId::new(ambient::new_id());
         let membership = Loaded::<Membership>::new_stream(StreamName::membership(id));

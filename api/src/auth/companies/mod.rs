@@ -4,65 +4,36 @@
 //! It owns who may send them. Rules stand in `kisum_domains::{authority, membership, company}`.
 
 mod grants;
+mod grounds;
 mod members;
 mod public;
 mod refusals;
 mod views;
 
 pub(super) use grants::{Change, change};
+pub(super) use grounds::By;
 pub(super) use members::{NewMember, active_user, add, register_owner};
 pub(super) use public::{module, permission, routes};
 pub(super) use refusals::of_standing;
 pub(super) use views::{MembershipView, Role};
 
-use super::{
-    Auth,
-    access::Grounds,
-    person::{self, Person, denied},
-};
+use super::Auth;
 use crate::shared::{
     access_position::{AccessPosition, X_ACCESS_POSITION},
     extract::header_text,
     idempotency::{CommandScope, Idempotency},
-    problem::{Problem, reason},
+    problem::Problem,
     request_label::RequestLabel,
 };
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use kisum_domains::membership::MembershipStatus;
-use kisum_events::{Actor, CompanyId, Cursor, Log};
+use kisum_events::{AsOf, CompanyId, Cursor, Log};
 use kisum_log::Append;
 use std::time::Duration;
 
 /// How long a command waits for the projections to reach the position it carries (`consistency.md`, *Read your own
 /// write*).
 const CARRIED_WAIT: Duration = Duration::from_millis(100);
-
-/// Who sends a command.
-#[derive(Clone, Debug)]
-pub(super) enum By {
-    /// A member of the company.
-    Person(Person),
-    /// A service of the platform, by name.
-    Service(String),
-}
-
-impl By {
-    /// As the log names them.
-    pub(super) fn actor(&self) -> Actor {
-        match self {
-            Self::Person(person) => person.actor(),
-            Self::Service(name) => Actor::Service(name.clone()),
-        }
-    }
-
-    const fn person(&self) -> Option<Person> {
-        match self {
-            Self::Person(person) => Some(*person),
-            Self::Service(_) => None,
-        }
-    }
-}
 
 /// What names a command that was sent.
 #[derive(Clone, Debug)]
@@ -101,9 +72,9 @@ impl Carried {
     }
 
     /// The least that an answer about access has to stand for.
-    pub(super) fn least(self) -> kisum_events::AsOf {
+    pub(super) fn least(self) -> AsOf {
         let of = |log| self.0.filter(|position| position.log == log).map_or(Cursor::default(), |it| it.cursor);
-        kisum_events::AsOf { auth: of(Log::Auth), core: of(Log::Core) }
+        AsOf { auth: of(Log::Auth), core: of(Log::Core) }
     }
 }
 
@@ -115,57 +86,4 @@ impl<S: Sync> FromRequestParts<S> for Carried {
         let position = text.map(str::parse).transpose();
         position.map(Self).map_err(|_| Problem::validation("The header X-Access-Position is not of its form."))
     }
-}
-
-/// Reads what a command about a company is decided on, and refuses who may not even ask.
-///
-/// # Errors
-/// 401 for a session that is over; 403 for who is no active member of an active company; 404 for a company that does
-/// not exist, where a service asks; 503 where it cannot be told.
-async fn grounds(auth: &Auth, by: &By, company: CompanyId) -> Result<Grounds, Problem> {
-    let grounds = auth.access.grounds(company, by.person()).await.map_err(person::unprovable)?;
-    if grounds.core.epoch == 0 {
-        return Err(Problem::unavailable("What companies own is not known here yet."));
-    }
-    match by {
-        By::Service(_) if grounds.company.version == 0 => Err(Problem::not_found("There is no such company.")),
-        By::Service(_) => Ok(grounds),
-        By::Person(person) => admit(*person, grounds),
-    }
-}
-
-/// Refuses who may not manage members at all.
-///
-/// # Errors
-/// As [`grounds`], and 403 `role_too_low`.
-async fn require_manager(auth: &Auth, by: &By, company: CompanyId) -> Result<(), Problem> {
-    let grounds = grounds(auth, by, company).await?;
-    if grounds.authority().rights().can_manage_users {
-        Ok(())
-    } else {
-        Err(denied(reason::ROLE_TOO_LOW, "Your role does not allow this."))
-    }
-}
-
-/// The contract's order: session, membership, standing, company.
-fn admit(person: Person, grounds: Grounds) -> Result<Grounds, Problem> {
-    if !grounds.is_signed_in {
-        return Err(person::session_over(person));
-    }
-    let status = grounds.acting.as_ref().map(|acting| acting.state.status);
-    let refused = match status {
-        None | Some(MembershipStatus::Unknown | MembershipStatus::Revoked) => Some(reason::NOT_A_MEMBER),
-        Some(MembershipStatus::Suspended) => Some(reason::SUSPENDED),
-        Some(MembershipStatus::Active) if !grounds.company.state.is_active() => Some(reason::COMPANY_NOT_ACTIVE),
-        Some(MembershipStatus::Active) => None,
-    };
-    match refused {
-        None => Ok(grounds),
-        Some(reason) => Err(denied(reason, "You may not act for this company.")),
-    }
-}
-
-/// The position of a command that found nothing to change: where the state it looked at stands.
-const fn unchanged(grounds: &Grounds, position: u64) -> AccessPosition {
-    AccessPosition { log: Log::Auth, cursor: Cursor { epoch: grounds.head.epoch, position } }
 }

@@ -5,6 +5,7 @@
 use super::{
     By, Carried, Sent,
     grants::{Change, change},
+    grounds::Grounds,
     members::{NewMember, add},
     views::{MembershipView, Role},
 };
@@ -40,16 +41,17 @@ pub(in crate::auth) fn routes() -> OpenApiRouter<Auth> {
         .routes(routes!(grant_permission, revoke_permission))
 }
 
-/// A person who acts for the company of the path, which `x-org` names too. Whether they may is not asked yet: that
-/// belongs to the snapshot the command is decided on.
+/// A person who acts for the company of the path, which `x-org` names too, by id or by slug. Whether they may, and
+/// whose slug that is, is not asked yet: it belongs to the snapshot that the command is decided on.
 struct ForCompany {
     person: Person,
+    org: XOrg,
     company: CompanyId,
 }
 
 impl ForCompany {
-    const fn by(&self) -> By {
-        By::Person(self.person)
+    fn by(&self) -> By {
+        By::Person(self.person, self.org.clone())
     }
 }
 
@@ -65,11 +67,24 @@ impl FromRequestParts<Auth> for ForCompany {
         let company = path.iter().find(|(name, _)| *name == "company").and_then(|(_, value)| value.parse().ok());
         let company: CompanyId =
             company.ok_or_else(|| Problem::validation("The company in the path is not a UUID."))?;
-        if org != XOrg::Id(company) {
-            return Err(Problem::validation("The company in the path is not the one that x-org names by its id."));
+        if matches!(&org, XOrg::Id(id) if *id != company) {
+            return Err(Problem::validation("The company in the path is not the one of x-org."));
         }
         tracing::Span::current().record("company_id", tracing::field::display(company));
-        Ok(Self { person, company })
+        Ok(Self { person, org, company })
+    }
+}
+
+/// A person who may manage members of the company: asked before the body is looked at.
+struct Manager(ForCompany);
+
+impl FromRequestParts<Auth> for Manager {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, auth: &Auth) -> Result<Self, Problem> {
+        let actor = ForCompany::from_request_parts(parts, auth).await?;
+        Grounds::read(auth, &actor.by(), actor.company).await?.require_manager()?;
+        Ok(Self(actor))
     }
 }
 
@@ -103,12 +118,10 @@ struct PermissionPath {
     responses((status = 201, description = "The member.", body = SuccessBody<MembershipView>)))]
 async fn add_member(
     State(auth): State<Auth>,
-    actor: ForCompany,
+    Manager(actor): Manager,
     label: RequestLabel,
     command: ApiCommand<AddMemberBody>,
 ) -> Result<Receipted<Created<MembershipView>>, Problem> {
-    // Authority first: who may not add members must not learn who has an account.
-    super::require_manager(&auth, &actor.by(), actor.company).await?;
     let email = Email::parse(&command.body.email)
         .ok_or_else(|| Problem::validation("The field email is not an e-mail address."))?;
     let claim = ClaimKey::email(&auth.lookup.email(&email));

@@ -31,7 +31,6 @@ pub(super) struct ContextQuestion {
 
 /// Answers what one person may do in one company.
 #[utoipa::path(post, path = "/internal/v1/access-context", tag = "guards", request_body = ContextQuestion,
-    security(("service" = [])),
     responses((status = 200, description = "The outcome and, when active, the context.",
         body = SuccessBody<serde_json::Value>)))]
 pub(super) async fn access_context(

@@ -90,7 +90,6 @@ impl CompanyView {
 
 /// Registers a company, pending, and makes its owner its superadmin, in one append.
 #[utoipa::path(post, path = "/internal/v1/companies", tag = "administration", request_body = RegisterCompanyBody,
-    security(("service" = [])),
     responses((status = 201, description = "The company.", body = SuccessBody<CompanyView>)))]
 pub(super) async fn register(
     State(auth): State<Auth>,
@@ -126,7 +125,7 @@ pub(super) async fn register(
 
 /// Finds a company by its name in `x-org`.
 #[utoipa::path(get, path = "/internal/v1/companies/by-slug/{slug}", tag = "administration",
-    params(("slug" = String, Path, description = "Its name in `x-org`.")), security(("service" = [])),
+    params(("slug" = String, Path, description = "Its name in `x-org`.")),
     responses((status = 200, description = "The company.", body = SuccessBody<CompanyView>)))]
 pub(super) async fn by_slug(
     State(auth): State<Auth>,
@@ -146,7 +145,7 @@ async fn find(auth: &Auth, slug: &Slug) -> Result<CompanyView, Problem> {
 
 /// Approves a pending company.
 #[utoipa::path(post, path = "/internal/v1/companies/{id}/approve", tag = "administration", request_body = NoFields,
-    params(("id" = Uuid, Path, description = "The company.")), security(("service" = [])),
+    params(("id" = Uuid, Path, description = "The company.")),
     responses((status = 200, description = "The company.", body = SuccessBody<CompanyView>)))]
 pub(super) async fn approve(
     State(auth): State<Auth>,
@@ -162,7 +161,7 @@ pub(super) async fn approve(
 
 /// Suspends an active company.
 #[utoipa::path(post, path = "/internal/v1/companies/{id}/suspend", tag = "administration", request_body = ReasonBody,
-    params(("id" = Uuid, Path, description = "The company.")), security(("service" = [])),
+    params(("id" = Uuid, Path, description = "The company.")),
     responses((status = 200, description = "The company.", body = SuccessBody<CompanyView>)))]
 pub(super) async fn suspend(
     State(auth): State<Auth>,
@@ -180,7 +179,7 @@ pub(super) async fn suspend(
 
 /// Lets a suspended company back.
 #[utoipa::path(post, path = "/internal/v1/companies/{id}/reactivate", tag = "administration", request_body = NoFields,
-    params(("id" = Uuid, Path, description = "The company.")), security(("service" = [])),
+    params(("id" = Uuid, Path, description = "The company.")),
     responses((status = 200, description = "The company.", body = SuccessBody<CompanyView>)))]
 pub(super) async fn reactivate(
     State(auth): State<Auth>,

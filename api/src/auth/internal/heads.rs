@@ -32,7 +32,7 @@ pub(super) struct HeadsQuery {
 }
 
 /// Says where both logs end, and how old that knowledge is.
-#[utoipa::path(get, path = "/internal/v1/heads", tag = "guards", params(HeadsQuery), security(("service" = [])),
+#[utoipa::path(get, path = "/internal/v1/heads", tag = "guards", params(HeadsQuery),
     responses((status = 200, description = "Each log's head; null where nobody who knows it answered.",
         body = SuccessBody<serde_json::Value>)))]
 pub(super) async fn heads(

@@ -48,7 +48,7 @@ pub(super) struct Page {
 
 /// Reads a page of a log.
 #[utoipa::path(get, path = "/internal/v1/log/{log}", tag = "guards",
-    params(("log" = String, Path, description = "`auth` or `core`."), PageQuery), security(("service" = [])),
+    params(("log" = String, Path, description = "`auth` or `core`."), PageQuery),
     responses((status = 200, description = "Epoch and events.", body = SuccessBody<serde_json::Value>)))]
 pub(super) async fn page(
     State(auth): State<Auth>,

@@ -49,7 +49,7 @@ pub(super) struct PermissionPath {
 
 /// Makes somebody a member.
 #[utoipa::path(post, path = "/internal/v1/companies/{id}/members", tag = "administration", request_body = AddMemberBody,
-    params(("id" = Uuid, Path, description = "The company.")), security(("service" = [])),
+    params(("id" = Uuid, Path, description = "The company.")),
     responses((status = 201, description = "The member.", body = SuccessBody<MembershipView>)))]
 pub(super) async fn add_member(
     State(auth): State<Auth>,
@@ -68,7 +68,7 @@ pub(super) async fn add_member(
 
 /// Grants a module that the company owns now.
 #[utoipa::path(put, path = "/internal/v1/companies/{id}/members/{membership}/modules/{module}", tag = "administration",
-    params(("id" = Uuid, Path), ("membership" = Uuid, Path), ("module" = String, Path)), security(("service" = [])),
+    params(("id" = Uuid, Path), ("membership" = Uuid, Path), ("module" = String, Path)),
     responses((status = 200, description = "The member.", body = SuccessBody<MembershipView>)))]
 pub(super) async fn grant_module(
     State(auth): State<Auth>,
@@ -83,7 +83,7 @@ pub(super) async fn grant_module(
 
 /// Takes a module back.
 #[utoipa::path(delete, path = "/internal/v1/companies/{id}/members/{membership}/modules/{module}", tag = "administration",
-    params(("id" = Uuid, Path), ("membership" = Uuid, Path), ("module" = String, Path)), security(("service" = [])),
+    params(("id" = Uuid, Path), ("membership" = Uuid, Path), ("module" = String, Path)),
     responses((status = 204, description = "The member does not hold it.")))]
 pub(super) async fn revoke_module(
     State(auth): State<Auth>,
@@ -98,7 +98,7 @@ pub(super) async fn revoke_module(
 /// Grants a permission of a module that the company owns now.
 #[utoipa::path(put, path = "/internal/v1/companies/{id}/members/{membership}/permissions/{permission}",
     tag = "administration",
-    params(("id" = Uuid, Path), ("membership" = Uuid, Path), ("permission" = String, Path)), security(("service" = [])),
+    params(("id" = Uuid, Path), ("membership" = Uuid, Path), ("permission" = String, Path)),
     responses((status = 200, description = "The member.", body = SuccessBody<MembershipView>)))]
 pub(super) async fn grant_permission(
     State(auth): State<Auth>,
@@ -114,7 +114,7 @@ pub(super) async fn grant_permission(
 /// Takes a permission back.
 #[utoipa::path(delete, path = "/internal/v1/companies/{id}/members/{membership}/permissions/{permission}",
     tag = "administration",
-    params(("id" = Uuid, Path), ("membership" = Uuid, Path), ("permission" = String, Path)), security(("service" = [])),
+    params(("id" = Uuid, Path), ("membership" = Uuid, Path), ("permission" = String, Path)),
     responses((status = 204, description = "The member does not hold it.")))]
 pub(super) async fn revoke_permission(
     State(auth): State<Auth>,

@@ -42,7 +42,6 @@ struct Revoked {
 
 /// Lists ended sessions whose tokens may be alive.
 #[utoipa::path(get, path = "/internal/v1/revocations", tag = "guards", params(RevocationsQuery),
-    security(("service" = [])),
     responses((status = 200, description = "Sessions, complete up to `position`.",
         body = SuccessBody<serde_json::Value>)))]
 pub(super) async fn revocations(

@@ -62,7 +62,6 @@ pub(super) struct ByEmailQuery {
 
 /// Registers somebody with a first password.
 #[utoipa::path(post, path = "/internal/v1/users", tag = "administration", request_body = RegisterUserBody,
-    security(("service" = [])),
     responses((status = 201, description = "The person.", body = SuccessBody<UserFound>)))]
 pub(super) async fn register(
     State(auth): State<Auth>,
@@ -96,7 +95,6 @@ pub(super) async fn register(
 
 /// Finds a person by address.
 #[utoipa::path(get, path = "/internal/v1/users/by-email", tag = "administration", params(ByEmailQuery),
-    security(("service" = [])),
     responses((status = 200, description = "The person.", body = SuccessBody<UserFound>)))]
 pub(super) async fn by_email(
     State(auth): State<Auth>,

@@ -1,0 +1,146 @@
+//! Who acts for a company, and on what their command is decided.
+//!
+//! It owns the order in which somebody is turned away before any rule is asked: session, company, membership,
+//! standing. It refuses to hold the platform's authority for anybody who is not a service.
+
+use crate::{
+    auth::{
+        Auth,
+        access::Findings,
+        person::{self, Person, denied},
+    },
+    shared::{
+        access_position::AccessPosition,
+        problem::{Problem, reason},
+    },
+};
+use kisum_domains::{Authority, Catalog, Company, Membership, membership::MembershipStatus};
+use kisum_events::{Actor, CompanyId, Cursor, Log, ModuleKey, Position, StreamName};
+use kisum_guard::XOrg;
+use kisum_log::{Append, Loaded};
+use std::collections::BTreeSet;
+
+/// Who sends a command.
+#[derive(Clone, Debug)]
+pub(in crate::auth) enum By {
+    /// A person, for the company that `x-org` names.
+    Person(Person, XOrg),
+    /// A service of the platform, by name.
+    Service(String),
+}
+
+impl By {
+    /// As the log names them.
+    pub(in crate::auth) fn actor(&self) -> Actor {
+        match self {
+            Self::Person(person, _) => person.actor(),
+            Self::Service(name) => Actor::Service(name.clone()),
+        }
+    }
+}
+
+/// Who acts, once admitted.
+enum Acting {
+    /// A service of the platform.
+    Platform,
+    /// An active member of the company.
+    Member(Loaded<Membership>),
+}
+
+/// What a command about a company's members is decided on.
+pub(super) struct Grounds {
+    /// The company.
+    pub(super) company: Loaded<Company>,
+    /// How many members it may have.
+    pub(super) seat_limit: Option<i64>,
+    acting: Acting,
+    owned: BTreeSet<ModuleKey>,
+    catalog: Catalog,
+    head: Cursor,
+}
+
+impl Grounds {
+    /// Reads them, and turns away who may not even ask.
+    ///
+    /// # Errors
+    /// 400 for another company than the one of `x-org`; 401 for a session that is over; 403 for who is no active
+    /// member of an active company; 404 for a company that does not exist, where a service asks; 503 where it cannot
+    /// be told.
+    pub(super) async fn read(auth: &Auth, by: &By, company: CompanyId) -> Result<Self, Problem> {
+        let (org, person) = match by {
+            By::Person(person, org) => (org.clone(), Some(*person)),
+            By::Service(_) => (XOrg::Id(company), None),
+        };
+        let found = auth.access.findings(org, person).await.map_err(person::unprovable)?;
+        if found.core.epoch == 0 {
+            return Err(Problem::unavailable("What companies own is not known here yet."));
+        }
+        match by {
+            By::Person(person, _) => admit_person(*person, company, found),
+            By::Service(_) => admit_service(found),
+        }
+    }
+
+    /// What the acting person, or the platform, may do.
+    pub(super) fn authority(&self) -> Authority<'_> {
+        match &self.acting {
+            Acting::Member(membership) => Authority::member(&membership.state, &self.owned, &self.catalog),
+            Acting::Platform => Authority::platform(&self.owned, &self.catalog),
+        }
+    }
+
+    /// Refuses who may not manage members at all.
+    ///
+    /// # Errors
+    /// 403 `role_too_low`.
+    pub(super) fn require_manager(&self) -> Result<(), Problem> {
+        if self.authority().rights().can_manage_users {
+            Ok(())
+        } else {
+            Err(denied(reason::ROLE_TOO_LOW, "Your role does not allow this."))
+        }
+    }
+
+    /// Makes an append depend on the acting membership. Where that is the stream to be written, its version is checked
+    /// anyway.
+    pub(super) fn guard_acting(&self, append: &mut Append, written: &StreamName) {
+        match &self.acting {
+            Acting::Member(membership) if membership.stream != *written => append.guard(membership),
+            Acting::Member(_) | Acting::Platform => {}
+        }
+    }
+
+    /// The position of a command that found nothing to change: where the state it looked at stands.
+    pub(super) const fn unchanged(&self, position: Position) -> AccessPosition {
+        AccessPosition { log: Log::Auth, cursor: Cursor { epoch: self.head.epoch, position } }
+    }
+}
+
+fn admit_service(mut found: Findings) -> Result<Grounds, Problem> {
+    let (_, company) = found.company.take().ok_or_else(|| Problem::not_found("There is no such company."))?;
+    let Findings { owned, catalog, seat_limit, head, .. } = found;
+    Ok(Grounds { company, acting: Acting::Platform, owned, catalog, seat_limit, head })
+}
+
+/// The contract's order: session, `x-org`, membership, company.
+fn admit_person(person: Person, wanted: CompanyId, mut found: Findings) -> Result<Grounds, Problem> {
+    if !found.is_signed_in {
+        return Err(person::session_over(person));
+    }
+    let refused = |reason| denied(reason, "You may not act for this company.");
+    let Some((id, company)) = found.company.take() else { return Err(refused(reason::NOT_A_MEMBER)) };
+    if id != wanted {
+        return Err(Problem::validation("The company in the path is not the one of x-org."));
+    }
+    let Some(membership) = found.membership.take() else { return Err(refused(reason::NOT_A_MEMBER)) };
+    match membership.state.status {
+        MembershipStatus::Unknown | MembershipStatus::Revoked => return Err(refused(reason::NOT_A_MEMBER)),
+        MembershipStatus::Suspended => return Err(refused(reason::SUSPENDED)),
+        MembershipStatus::Active => {}
+    }
+    if !company.state.is_active() {
+        return Err(refused(reason::COMPANY_NOT_ACTIVE));
+    }
+    let Findings { owned, catalog, seat_limit, head, .. } = found;
+    Ok(Grounds { company, acting: Acting::Member(membership), owned, catalog, seat_limit, head })
+}
