@@ -5,7 +5,7 @@ use crate::{
     log_subject::{Counted, Happened, filler},
     report::{self, Line, percentile},
 };
-use anyhow::Context;
+use kisum::local::{Stack, StackOptions, databases::Database};
 use kisum_events::{Actor, Log, Meta, StreamName};
 use kisum_log::{Append, EventLog, Loaded, Sealer};
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
@@ -21,29 +21,36 @@ pub(crate) struct Options {
     /// Rounds; the median counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Use this server instead of a private one: an owner's URL of an empty database with the log's tables.
-    #[arg(long)]
-    database: Option<String>,
 }
 
 const SINGLE: &str = "reference: INSERT + commit, 64 connections";
 const BULK: &str = "reference: 500-row INSERT, 1 connection";
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
-    let url = options.database.clone().context("--database is needed")?;
-    measure(&options, &url).await
+    // Durable, unlike the servers of tests: what a commit costs is what is measured.
+    let folder = std::env::temp_dir().join(format!("kisum-bench-{}", ambient::new_uuid().simple()));
+    let servers = StackOptions { durable: true, ..StackOptions::temporary(folder, "kisum".into()) }.with_services(&[]);
+    let stack = Stack::start(servers).await.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+    let url = |role: &'static str| {
+        stack.addresses_with(|at| at.database(Database::Auth, role)).map_err(|failure| anyhow::anyhow!("{failure}"))
+    };
+    let measured = measure(&options, &url(Database::Auth.runtime_role())?, &url(Database::Auth.owner())?).await;
+    stack.stop().await;
+    measured
 }
 
-async fn measure(options: &Options, url: &str) -> anyhow::Result<()> {
-    let pool = PgPoolOptions::new().max_connections(70).connect(url).await?;
+/// `url` is the run-time role's, for appends; `plain_url` the owner's, who may have a table of its own.
+async fn measure(options: &Options, url: &str, plain_url: &str) -> anyhow::Result<()> {
+    let pool = PgPoolOptions::new().max_connections(4).connect(url).await?;
     let sealer = Sealer::new("1:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=")?;
-    let log = EventLog::open(Log::Auth, url, pool.clone(), sealer).await?;
+    let log = EventLog::open(Log::Auth, url, pool, sealer).await?;
+    let mut owner = PgConnection::connect(plain_url).await?;
     sqlx::raw_sql(
-        "create table if not exists bench_plain (position bigint generated always as identity primary key,
+        "create table bench_plain (position bigint generated always as identity primary key,
          id uuid not null, stream text not null, version bigint not null, type text not null, data text not null,
          unique (stream, version))",
     )
-    .execute(&pool)
+    .execute(&mut owner)
     .await?;
     let mut lines = [line(SINGLE, None), line(BULK, None)].to_vec();
     for (writers, aim) in [(1, None), (64, Some((SINGLE, 1.0))), (1024, Some((BULK, 0.4)))] {
@@ -55,8 +62,8 @@ async fn measure(options: &Options, url: &str) -> anyhow::Result<()> {
         for (index, line) in lines.iter_mut().enumerate() {
             let seconds = Duration::from_secs(options.seconds);
             let (rate, mut took) = match index {
-                0 => plain(url, seconds).await?,
-                1 => bulk(url, seconds).await?,
+                0 => plain(plain_url, seconds).await?,
+                1 => bulk(plain_url, seconds).await?,
                 2 => appends(&log, 1, seconds).await?,
                 3 => appends(&log, 64, seconds).await?,
                 _ => appends(&log, 1024, seconds).await?,

@@ -39,7 +39,12 @@ pub(crate) fn median(values: &[f64]) -> f64 {
 /// The value below which `part` of all lie.
 pub(crate) fn percentile(values: &mut [f64], part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
     let index = (values.len().saturating_sub(1) as f64 * part).round() as usize;
     values.get(index).copied().unwrap_or(0.0)
 }

@@ -7,6 +7,7 @@
 pub mod ambient;
 pub mod demo;
 pub mod local;
+pub mod log;
 pub mod migrate;
 pub mod platform;
 pub mod seed;

@@ -4,7 +4,7 @@
 use clap::{Parser, Subcommand};
 use kisum::{
     local::{failure::with_causes, up},
-    migrate, seed, serve, service_token, smoke_command,
+    log, migrate, seed, serve, service_token, smoke_command,
 };
 use std::process::ExitCode;
 
@@ -24,6 +24,8 @@ enum Command {
     Up(up::Args),
     /// Bring a database to the newest migration, as its owner.
     Migrate(migrate::Args),
+    /// Look at a log, follow it, verify it.
+    Log(log::Args),
     /// Make the demo, and synthetic companies, through the running services.
     Seed(seed::Args),
     /// Check that the running platform keeps its promises.
@@ -55,6 +57,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args).await,
         Command::Up(args) => up::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
+        Command::Log(args) => log::run(args).await,
         Command::Seed(args) => seed::run(args).await,
         Command::Smoke(args) => smoke_command::run(args).await,
         Command::ServiceToken(args) => service_token::run(&args),
@@ -63,5 +66,6 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 /// The code that a failure asks for; 1 where it asks for none.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    error.chain().find_map(|cause| serve::exit_code(cause).or_else(|| migrate::exit_code(cause))).unwrap_or(1)
+    let asked = |cause| serve::exit_code(cause).or_else(|| migrate::exit_code(cause)).or_else(|| log::exit_code(cause));
+    error.chain().find_map(asked).unwrap_or(1)
 }

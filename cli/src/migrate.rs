@@ -31,8 +31,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 
 /// 3 when the database cannot be reached.
 pub fn exit_code(cause: &(dyn Error + 'static)) -> Option<u8> {
-    cause.downcast_ref().and_then(|failure| match failure {
-        MigrationFailure::Connect { .. } => Some(3),
-        MigrationFailure::Changed { .. } | MigrationFailure::Newer { .. } | MigrationFailure::Run { .. } => Some(1),
+    cause.downcast_ref().map(|failure| match failure {
+        MigrationFailure::Connect { .. } => 3,
+        MigrationFailure::Changed { .. } | MigrationFailure::Newer { .. } | MigrationFailure::Run { .. } => 1,
     })
 }

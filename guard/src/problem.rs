@@ -201,6 +201,8 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // For the access log: what was answered, without reading the body back.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -51,7 +51,7 @@ impl<P: Projection> Runner<P> {
     pub fn new(database: PgConnectOptions, shutdown: watch::Receiver<bool>) -> (Self, Progress) {
         let (progress, receiver) = watch::channel(Standing::default());
         let runner = Self {
-            database,
+            database: database.application_name(&format!("kisum-projection-{}", P::NAME)),
             progress,
             shutdown,
             backoff: Backoff::default(),

@@ -71,9 +71,8 @@ fn superuser_url(stack: &Stack, database: &str) -> String {
 }
 
 fn role_url(stack: &Stack, role: &str, database: &str) -> String {
-    let known = stack
-        .addresses_with(|at| at.database(Database::Auth, role))
-        .unwrap_or_else(|failure| panic!("{failure}"));
+    let known =
+        stack.addresses_with(|at| at.database(Database::Auth, role)).unwrap_or_else(|failure| panic!("{failure}"));
     known.replace("/auth_db", &format!("/{database}"))
 }
 
@@ -84,7 +83,8 @@ pub async fn pool(url: &str) -> PgPool {
 
 /// Opens a log as the run-time role does.
 pub async fn open(database: &LogDatabase) -> EventLog {
-    let sealer = Sealer::new("1:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=").unwrap_or_else(|error| panic!("{error}"));
+    let sealer =
+        Sealer::new("1:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=").unwrap_or_else(|error| panic!("{error}"));
     EventLog::open(Log::Auth, &database.run_url, pool(&database.run_url).await, sealer)
         .await
         .unwrap_or_else(|error| panic!("{error}"))

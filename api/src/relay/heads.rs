@@ -20,8 +20,8 @@ pub(super) struct HeadQuery {
 }
 
 /// The head of this relay's log; the other log is null.
-#[utoipa::path(get, path = "/internal/v1/heads", tag = "log", params(HeadQuery),
-    responses((status = 200, description = "The head, and its age in ms.", body = SuccessBody<Object>)))]
+#[utoipa::path(get, path = "/internal/v1/heads", tag = "log", params(HeadQuery), security(("service" = [])),
+    responses((status = 200, description = "The head, and its age in ms.", body = SuccessBody<serde_json::Value>)))]
 pub(super) async fn head(
     State(relay): State<RelayState>,
     ApiQuery(query): ApiQuery<HeadQuery>,

@@ -18,6 +18,7 @@ pub mod health;
 pub mod idempotency;
 pub mod json_lines;
 pub mod listener;
+pub mod log_page;
 pub mod observe;
 pub mod openapi;
 pub mod paging;

@@ -26,6 +26,9 @@ pub const LOGIN_ROLES: [&str; 11] = [
     "kisum_relay_core",
 ];
 
+/// How many positions every run of the migrations makes room for.
+const PARTITIONS_AHEAD: i64 = 100_000_000;
+
 const ROLES: &str = include_str!("roles.sql");
 
 static LOG: Migrator = sqlx::migrate!("../migrations/log");
@@ -203,6 +206,14 @@ pub async fn migrate(database: Database, owner_url: &str) -> Result<(), Migratio
         MigrateError::VersionMissing(version) => MigrationFailure::Newer { database, version },
         source => MigrationFailure::Run { database, source },
     })?;
+    if matches!(database, Database::Auth | Database::Core) {
+        // A log grows into partitions that are made ahead, since run-time roles may not make any.
+        sqlx::query("select log_partitions_ensure($1)")
+            .bind(PARTITIONS_AHEAD)
+            .execute(&mut connection)
+            .await
+            .map_err(|source| MigrationFailure::Run { database, source: MigrateError::Execute(source) })?;
+    }
     let _ = connection.close().await;
     Ok(())
 }

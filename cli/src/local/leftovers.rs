@@ -17,8 +17,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// When the folder cannot be written.
 pub fn note(run: &Path, name: &str, pid: u32) -> Result<(), Failure> {
     let path = run.join(format!("{name}.pid"));
-    fs::write(&path, format!("{}\n", identity(pid)))
-        .map_err(|error| Failure::io(format!("writing {}", path.display()), &error))
+    fs::write(&path, identity(pid)).map_err(|error| Failure::io(format!("writing {}", path.display()), &error))
 }
 
 /// The note of this very process, for the lock.
@@ -26,8 +25,9 @@ pub fn own_note() -> String {
     identity(std::process::id())
 }
 
+/// One whole line, as shells read it.
 fn identity(pid: u32) -> String {
-    format!("{pid} {}", began(pid).unwrap_or_default())
+    format!("{pid} {}\n", began(pid).unwrap_or_default())
 }
 
 /// Removes the note: the process has ended.

@@ -33,7 +33,7 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        file.set_len(0).and_then(|()| writeln!(file, "{}", leftovers::own_note())).map_err(failed)?;
+        file.set_len(0).and_then(|()| write!(file, "{}", leftovers::own_note())).map_err(failed)?;
         Ok(Self { _file: file })
     }
 }

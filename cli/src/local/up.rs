@@ -67,7 +67,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
     };
     let _ = fs::remove_file(layout.ready());
-    progress.step("stopping", async { Ok::<(), Failure>(stack.stop().await) }).await?;
+    let stopped = async {
+        stack.stop().await;
+        Ok::<(), Failure>(())
+    };
+    progress.step("stopping", stopped).await?;
     fallen.map_or(Ok(ExitCode::SUCCESS), |failure| Err(failure.into()))
 }
 

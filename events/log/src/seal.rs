@@ -202,7 +202,6 @@ fn aad(log: Log, person: UserId, key: Uuid, place: &Place<'_>) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot prepare has failed")]
 mod tests {
     use super::{Place, Sealer};
     use kisum_events::{EventId, Log, UserId};

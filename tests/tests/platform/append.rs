@@ -357,8 +357,8 @@ async fn an_append_whose_connection_is_cut_gets_one_right_verdict() {
         );
         let mut cuts = 0;
         for at in (20..APPENDS).step_by(20) {
-            let reached = progress.wait_for(|count| *count >= at).await;
-            assert!(reached.is_ok(), "the writers stopped early");
+            let reached = progress.wait_for(|count| *count >= at).await.is_ok();
+            assert!(reached, "the writers stopped early");
             let cut = sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(&mut conn).await;
             cuts += cut.map_or(0, |result| result.rows_affected());
         }

@@ -1,9 +1,13 @@
 //! Component and system tests on real servers.
+#![allow(clippy::indexing_slicing, reason = "a test that looks where nothing is has failed")]
 
 mod append;
+mod configuration;
+mod conventions;
 mod edges;
 mod freshness;
 mod matrix;
+mod projections;
 mod queries;
 mod relay;
 mod rights;

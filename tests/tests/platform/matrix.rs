@@ -25,7 +25,13 @@ async fn every_role_of_every_company_may_do_what_the_contract_says() {
             writeln!(table, "  {} core app {}", flag("/tenantRole"), flag("/coreAppVisible")).ok();
             writeln!(table, "  modules     {}", texts(&access, "/modules").join(" ")).ok();
             writeln!(table, "  permissions {}", texts(&access, "/permissions").join(" ")).ok();
-            writeln!(table, "  may manage users {} buy add-ons {}", flag("/delegation/canManageUsers"), flag("/delegation/canBuyAddons")).ok();
+            writeln!(
+                table,
+                "  may manage users {} buy add-ons {}",
+                flag("/delegation/canManageUsers"),
+                flag("/delegation/canBuyAddons")
+            )
+            .ok();
         }
         for (backend, name) in [(Backend::Basic, "basic events"), (Backend::Finance, "finance bills")] {
             let read = demo.business(backend, Method::GET, &person.access, company).await;

@@ -1,11 +1,11 @@
 //! Every checked query is prepared, with the rights of the role that runs it, on the database that it really runs on.
 
-use kisum_tests::servers;
 use kisum::local::databases::Database;
+use kisum_tests::servers;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fs,
     path::{Path, PathBuf},
 };
@@ -21,7 +21,9 @@ fn runs_on(path: &str) -> Vec<(Database, &'static str)> {
     match path {
         "events/log/src/read.rs" | "events/log/src/head.rs" => [owned, relayed].concat(),
         path if path.starts_with("events/log/") || path == "api/src/shared/idempotency.rs" => owned.to_vec(),
-        path if path.starts_with("projectors/") || path.starts_with("api/src/auth/") => vec![(Database::Auth, "kisum_auth")],
+        path if path.starts_with("projectors/") || path.starts_with("api/src/auth/") => {
+            vec![(Database::Auth, "kisum_auth")]
+        }
         path if path.starts_with("api/src/core/") => vec![(Database::Core, "kisum_core")],
         path if path.contains("business") && path.contains("basic") => vec![(Database::Basic, "kisum_basic")],
         path if path.contains("business") && path.contains("finance") => vec![(Database::Finance, "kisum_finance")],
@@ -59,12 +61,13 @@ async fn every_query_can_be_run_on_its_own_database_by_its_own_role() {
         let holders: Vec<_> = files.iter().filter(|(_, source)| source.contains(query)).map(|(path, _)| path).collect();
         assert!(!holders.is_empty(), "no source file holds this query any more: {query}");
         for (database, role) in holders.iter().flat_map(|path| runs_on(path)).collect::<BTreeSet<_>>() {
-            if !connections.contains_key(&(database, role)) {
-                let url = stack.addresses_with(|at| at.database(database, role)).unwrap_or_else(|f| panic!("{f}"));
-                let conn = PgConnection::connect(&url).await.unwrap_or_else(|error| panic!("{error}"));
-                connections.insert((database, role), conn);
-            }
-            let Some(conn) = connections.get_mut(&(database, role)) else { continue };
+            let conn = match connections.entry((database, role)) {
+                Entry::Occupied(open) => open.into_mut(),
+                Entry::Vacant(missing) => {
+                    let url = stack.addresses_with(|at| at.database(database, role)).unwrap_or_else(|f| panic!("{f}"));
+                    missing.insert(PgConnection::connect(&url).await.unwrap_or_else(|error| panic!("{error}")))
+                }
+            };
             // EXPLAIN runs nothing and checks rights.
             let nulls = vec!["null"; parameters].join(", ");
             let call = if parameters == 0 { "q".to_owned() } else { format!("q({nulls})") };

@@ -58,7 +58,9 @@ async fn caught_up(stack: &Stack, log: &EventLog) -> Stream {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap_or_else(|_| panic!("the relay did not catch up"))
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("the relay did not catch up"))
 }
 
 /// Compares stream and log, byte for byte of the public part.

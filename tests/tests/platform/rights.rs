@@ -44,7 +44,9 @@ async fn run_time_roles_cannot_change_the_log_nor_run_ddl() {
         assert_eq!(refused(&mut conn, "select log_partitions_ensure(1)").await, "42501");
     }
     let mut relay = PgConnection::connect(&database.relay_url).await.unwrap_or_else(|error| panic!("{error}"));
-    for sql in ["select sealed from event", "select * from event", "select state from stream", "select * from person_key"] {
+    for sql in
+        ["select sealed from event", "select * from event", "select state from stream", "select * from person_key"]
+    {
         assert_eq!(refused(&mut relay, sql).await, "42501", "{sql}");
     }
     assert_eq!(read(&mut relay, Log::Auth, 0, 10, None).await.map(|events| events.len()).ok(), Some(1));
@@ -92,7 +94,9 @@ async fn a_backend_cannot_forge_events_answer_heads_or_read_another_s_inbox() {
     ] {
         assert!(!arrives(&admin, &finance, subject).await, "finance may publish {subject}");
     }
-    for subject in ["kisum.auth.v1.head", "kisum.core.v1.head", "_INBOX.basic.1", "kisum.auth.v1.info._.user.registered"] {
+    for subject in
+        ["kisum.auth.v1.head", "kisum.core.v1.head", "_INBOX.basic.1", "kisum.auth.v1.info._.user.registered"]
+    {
         assert!(!hears(&admin, &finance, subject).await, "finance may read {subject}");
     }
     assert!(hears(&admin, &finance, "kisum.auth.v1.access._.session.ended").await);

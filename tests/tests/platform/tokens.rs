@@ -100,7 +100,8 @@ async fn a_key_published_to_all_is_no_secret_to_sign_with() {
     // An HMAC keyed with the public modulus: what a verifier that trusts `alg` would accept.
     let header = encode(&json!({ "alg": "HS256", "typ": "at+jwt", "kid": key["kid"] }));
     let signed = format!("{header}.{}", good.split('.').nth(1).unwrap_or_default());
-    let secret = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, key["n"].as_str().unwrap_or_default().as_bytes());
+    let secret =
+        aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, key["n"].as_str().unwrap_or_default().as_bytes());
     let tag = URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&secret, signed.as_bytes()));
     assert_eq!(asked(&demo, &format!("{signed}.{tag}")).await, ["401 unauthorized", "401 unauthorized"]);
 }

@@ -1,0 +1,151 @@
+//! `kisum log`: looking at a log, following it, and verifying it against itself.
+//!
+//! It reads with the run-time role's rights and shows public parts alone.
+
+mod show;
+mod verify;
+
+use crate::{ambient, local::databases::Database, serve};
+use anyhow::{Context as _, Result};
+use kisum_events::{Envelope, Log, Position};
+use kisum_log::{Follow, read_head};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use std::{error::Error, process::ExitCode, time::Duration};
+
+/// How long connecting may take before the database counts as unreachable.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// What `kisum log` takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// Which log.
+    #[arg(long, global = true, value_enum, default_value = "auth")]
+    log: serve::Log,
+    /// The database's URL; without it, the variable `AUTH_DB_URL` or `CORE_DB_URL`.
+    #[arg(long, global = true, hide_env_values = true)]
+    url: Option<String>,
+    /// Print JSON, one object a line.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Where the log ends.
+    Head,
+    /// Events from a position on.
+    Show {
+        /// The first position.
+        #[arg(default_value_t = 1)]
+        position: Position,
+        /// How many at most.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+        #[command(flatten)]
+        filter: show::Filter,
+    },
+    /// Events as they come, until Ctrl-C.
+    Tail {
+        /// Begin behind this position instead of at the end.
+        #[arg(long)]
+        after: Option<Position>,
+        #[command(flatten)]
+        filter: show::Filter,
+    },
+    /// Check contiguity, hashes, the chain of batches and the versions of streams.
+    Verify,
+}
+
+/// The database cannot be reached: exit code 3.
+#[derive(Debug, thiserror::Error)]
+#[error("the database of the {log} log cannot be reached")]
+struct Unreachable {
+    log: Log,
+    source: sqlx::Error,
+}
+
+/// 3 when the database cannot be reached.
+pub fn exit_code(cause: &(dyn Error + 'static)) -> Option<u8> {
+    cause.downcast_ref::<Unreachable>().map(|_| 3)
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A position beyond the head, an epoch that is refused, a database that cannot be reached.
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let log: Log = args.log.into();
+    let pool = connect(log, args.url).await?;
+    let print = |event: &Envelope| show::print(event, args.json);
+    match args.command {
+        Command::Head => head(&pool, log, args.json).await,
+        Command::Show { position, limit, filter } => {
+            let mut conn = pool.acquire().await?;
+            let head = read_head(&mut conn).await?;
+            anyhow::ensure!(
+                position <= head.position.max(1),
+                "position {position} is beyond the head of the {log} log, {}",
+                head.position
+            );
+            show::events(&mut conn, log, position, limit, &filter, print).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Tail { after, filter } => {
+            let mut conn = pool.acquire().await?;
+            let head = read_head(&mut conn).await?;
+            drop(conn);
+            let position = after.unwrap_or(head.position);
+            let at = kisum_events::Cursor { epoch: head.epoch, position };
+            tail(Follow::new(pool, log, at, None), &filter, print).await
+        }
+        Command::Verify => verify::run(&pool, log, args.json).await,
+    }
+}
+
+async fn connect(log: Log, url: Option<String>) -> Result<PgPool> {
+    let database = match log {
+        Log::Auth => Database::Auth,
+        Log::Core => Database::Core,
+    };
+    let variable = database.url_variable();
+    let url = url.or_else(|| ambient::variable(variable)).with_context(|| format!("{variable} is not set"))?;
+    let options = url.parse::<sqlx::postgres::PgConnectOptions>().with_context(|| format!("{variable} is no URL"))?;
+    // Verifying reads a whole log in a few long statements; the role's own limit is made for requests.
+    let options = options.application_name("kisum-log").options([("statement_timeout", "0")]);
+    let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(CONNECT_MAX);
+    Ok(pool.connect_with(options).await.map_err(|source| Unreachable { log, source })?)
+}
+
+async fn head(pool: &PgPool, log: Log, json: bool) -> Result<ExitCode> {
+    let mut conn = pool.acquire().await?;
+    let head = read_head(&mut conn).await?;
+    if json {
+        let (epoch, position) = (head.epoch, head.position);
+        let access_position = head.access_position;
+        println!(
+            "{}",
+            serde_json::json!({ "log": log, "epoch": epoch, "position": position, "accessPosition": access_position })
+        );
+    } else {
+        println!(
+            "{log} log, epoch {}: position {}, last access event {}",
+            head.epoch, head.position, head.access_position
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn tail(mut follow: Follow, filter: &show::Filter, print: impl Fn(&Envelope) -> Result<()>) -> Result<ExitCode> {
+    let mut stop = serve::shutdown_signal()?;
+    loop {
+        let events = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return Ok(ExitCode::SUCCESS),
+            events = follow.next() => events?,
+        };
+        for event in events.iter().filter(|event| filter.takes(event)) {
+            print(event)?;
+        }
+    }
+}
