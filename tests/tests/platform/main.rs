@@ -6,6 +6,7 @@ mod configuration;
 mod conventions;
 mod edges;
 mod freshness;
+mod log_command;
 mod matrix;
 mod projections;
 mod queries;
