@@ -13,6 +13,7 @@ use utoipa::IntoParams;
 
 /// How fresh the answer must be.
 #[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct HeadQuery {
     /// Whether the head must be read after this request arrived.
@@ -20,7 +21,7 @@ pub(super) struct HeadQuery {
 }
 
 /// The head of this relay's log; the other log is null.
-#[utoipa::path(get, path = "/internal/v1/heads", tag = "log", params(HeadQuery), security(("service" = [])),
+#[utoipa::path(get, path = "/internal/v1/heads", tag = "log", params(HeadQuery),
     responses((status = 200, description = "The head, and its age in ms.", body = SuccessBody<serde_json::Value>)))]
 pub(super) async fn head(
     State(relay): State<RelayState>,

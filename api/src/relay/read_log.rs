@@ -10,7 +10,7 @@ use crate::shared::{
 use axum::extract::State;
 
 /// Reads a page of this relay's log.
-#[utoipa::path(get, path = "/internal/v1/log", tag = "log", params(LogQuery), security(("service" = [])),
+#[utoipa::path(get, path = "/internal/v1/log", tag = "log", params(LogQuery),
     responses((status = 200, description = "Events behind `after`, in order.", body = SuccessBody<LogPage>)))]
 pub(super) async fn read_log(
     State(relay): State<RelayState>,

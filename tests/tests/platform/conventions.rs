@@ -53,7 +53,7 @@ impl Everywhere {
 }
 
 async fn sent(request: RequestBuilder) -> Response {
-    request.send().await.unwrap_or_else(|error| panic!("{error:?}"))
+    request.send().await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 async fn json(response: Response) -> Value {

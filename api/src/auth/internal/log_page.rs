@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Reads a page of a log.
 #[utoipa::path(get, path = "/internal/v1/log/{log}", tag = "guards",
-    params(("log" = String, Path, description = "`auth` or `core`."), LogQuery), security(("service" = [])),
+    params(("log" = String, Path, description = "`auth` or `core`."), LogQuery),
     responses((status = 200, description = "Epoch and events.", body = SuccessBody<LogPage>)))]
 pub(super) async fn page(
     State(auth): State<Auth>,

@@ -6,6 +6,10 @@ use kisum::local::Part;
 use reqwest::Response;
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt::Write};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 /// Headers of every answer (`security.md` 27), and what each must hold.
 const SECURE: [(&str, &str); 5] = [
@@ -102,7 +106,8 @@ async fn what_goes_wrong_before_a_handler_is_a_problem_on_every_listener() {
     let mut bodies: BTreeMap<u16, String> = BTreeMap::new();
     for listener in &LISTENERS {
         let too_long = everywhere.ask(listener, "GET", "/health").header("x-large", &large);
-        let too_large = everywhere.ask(listener, "POST", "/health").body("x".repeat(65 * 1024));
+        let too_large = everywhere.ask(listener, "POST", "/health").header("connection", "close");
+        let too_large = too_large.body("x".repeat(65 * 1024));
         for (request, status) in [
             (everywhere.ask(listener, "GET", "/nothing/here"), 404),
             (everywhere.ask(listener, "PATCH", "/health"), 405),
@@ -178,6 +183,45 @@ async fn no_log_holds_a_password_a_token_or_an_address() {
         let text = std::fs::read_to_string(&log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
         for secret in [password.as_str(), signature, refresh, "@acme-live.example", "$argon2"] {
             assert!(secret.len() > 5 && !text.contains(secret), "{part} logs {secret}");
+        }
+    }
+}
+
+/// The head of the next answer on a connection; nothing when it is closed instead.
+async fn next_head(connection: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(connection.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    connection.read_exact(&mut body).await.ok()?;
+    Some(head)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_goes_on_after_a_refusal_or_the_refusal_says_that_it_ends() {
+    let everywhere = Everywhere::start().await;
+    for listener in &LISTENERS {
+        let base = everywhere.base(listener);
+        for length in [10, 30_000, 70_000] {
+            let mut connection = TcpStream::connect(base.trim_start_matches("http://"))
+                .await
+                .unwrap_or_else(|error| panic!("{base}: {error}"));
+            let mut request = format!("POST /health HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+            request.push_str(&"x".repeat(length));
+            let what = format!("{} with a body of {length} bytes that nobody reads", listener.url);
+            connection.write_all(request.as_bytes()).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+            let head = next_head(&mut connection).await.unwrap_or_else(|| panic!("{what}: no answer"));
+            assert!(head.starts_with("http/1.1 4"), "{what}: {head}");
+            if head.contains("connection: close") {
+                continue;
+            }
+            // A pool of connections sends the next request on this one.
+            let next = connection.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+            let answered = next_head(&mut connection).await.is_some_and(|head| head.starts_with("http/1.1 200"));
+            assert!(next.is_ok() && answered, "{what}: the connection ended without a word, after {head}");
         }
     }
 }
