@@ -30,6 +30,9 @@ const LIFETIME_S_MAX: i64 = 60;
 /// How far two machines' clocks may differ, in seconds (`security.md` 18).
 const SKEW_S: i64 = 30;
 
+/// Longest id of a token: every one is remembered, so an id is not the caller's room to fill. Ours have 32 bytes.
+const JTI_LEN_MAX: usize = 64;
+
 /// Tokens remembered at once; about 20 MB. At 60 s and 30 s of skew that is 2,900 calls a second.
 const REPLAYS_MAX: usize = 262_144;
 
@@ -272,6 +275,9 @@ impl ServiceTrust {
     fn check_claims(&self, claims: &Claims, method: &str, path: &str, now_s: i64) -> Result<(), Refusal> {
         if claims.sub != claims.iss {
             return Err(Refusal::Caller);
+        }
+        if claims.jti.is_empty() || claims.jti.len() > JTI_LEN_MAX {
+            return Err(Refusal::Token(JwsError::Malformed));
         }
         if claims.aud != *self.audience {
             return Err(Refusal::Audience);

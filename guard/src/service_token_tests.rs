@@ -1,6 +1,6 @@
 //! What a service token must and must not be good for.
 
-use super::{ServiceSigner, ServiceTrust};
+use super::{Claims, ServiceSigner, ServiceTrust, TYP, URL_SAFE_NO_PAD, encode};
 use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::StatusCode;
@@ -87,6 +87,23 @@ fn a_token_for_another_request_service_time_or_environment_is_unauthorized() {
     let here = ServiceTrust::from_json("local", "auth", &rules(&elsewhere, &["POST /internal/v1/access-context"]));
     let token = elsewhere.token("auth", "POST", PATH, now());
     assert_eq!(here.unwrap().verify(&token, "POST", PATH, now()).unwrap_err().status, StatusCode::UNAUTHORIZED);
+}
+
+#[test]
+fn a_token_s_id_takes_no_more_room_than_ours_need() {
+    let (signer, trust) = pair();
+    let token = |jti: String| {
+        let (own, aud) = ("local/finance".to_owned(), "local/auth".to_owned());
+        let (iat, exp) = (now().seconds(), now().seconds() + 30);
+        let claims = Claims { iss: own.clone(), sub: own, aud, jti, htm: "POST".into(), htu: PATH.into(), iat, exp };
+        let header = json!({ "alg": "EdDSA", "typ": TYP, "kid": "finance-1" });
+        let message = format!("{}.{}", encode(&header), encode(&json!(claims)));
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signer.key.sign(message.as_bytes()).as_ref()))
+    };
+    assert!(trust.verify(&token("x".repeat(64)), "POST", PATH, now()).is_ok());
+    for jti in [String::new(), "x".repeat(65), "x".repeat(4096)] {
+        assert_eq!(trust.verify(&token(jti), "POST", PATH, now()).unwrap_err().status, StatusCode::UNAUTHORIZED);
+    }
 }
 
 #[test]

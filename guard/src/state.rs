@@ -245,10 +245,10 @@ impl State {
         answer.is_valid(now).then(|| Arc::clone(answer))
     }
 
-    /// Whether an answer may be used: it saw what was asked for, and what it says of entitlements is current.
+    /// Whether an answer may be used: it saw what was asked for, and heads prove that what it saw is current.
     ///
-    /// Auth answers from its own log's database, so that part is current when it is computed. Entitlements reach it
-    /// by a projection, and only a head of the core log tells how current that is.
+    /// Entitlements reach Auth by a projection, and a primary of the auth log that was cut off still answers reads: in
+    /// both cases only a head that was proven by a commit tells how current the answer is.
     pub(crate) fn judge(&self, answer: &Answer, minimum: &AsOf, boot: BootTime) -> Result<(), Unusable> {
         let pairs = [(Log::Auth, answer.as_of.auth, minimum.auth), (Log::Core, answer.as_of.core, minimum.core)];
         for (log, given, wanted) in pairs {
@@ -259,9 +259,12 @@ impl State {
                 return Err(Unusable::Behind);
             }
         }
-        let core = self.core.as_ref().filter(|core| core.applied().epoch == answer.as_of.core.epoch);
-        let until = core.and_then(|core| core.proofs.lease(answer.as_of.core.position));
-        if until.is_some_and(|until| boot < until) { Ok(()) } else { Err(Unusable::Unproven) }
+        let proven = |log, as_of: Cursor| {
+            let followed = self.log(log).filter(|followed| followed.applied().epoch == as_of.epoch);
+            followed.and_then(|followed| followed.proofs.lease(as_of.position)).is_some_and(|until| boot < until)
+        };
+        let current = proven(Log::Auth, answer.as_of.auth) && proven(Log::Core, answer.as_of.core);
+        if current { Ok(()) } else { Err(Unusable::Unproven) }
     }
 
     /// The fill rule: an answer is kept only if no access event since it was computed, up to what is applied, names

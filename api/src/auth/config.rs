@@ -3,6 +3,7 @@
 //! It owns the names, forms and limits of Auth's own variables. It refuses to start with a default where a wrong one
 //! would weaken something.
 
+use super::tokens::AccessTokens;
 use crate::shared::{
     config::{ConfigError, Reader, Secret},
     env::Env,
@@ -22,6 +23,8 @@ const ABSOLUTE_TTL_S: (u64, u64, u64) = (60, 366 * DAY_S, 90 * DAY_S);
 const DAY_S: u64 = 24 * 3600;
 /// Bytes of a symmetric key.
 const KEY_BYTES: usize = 32;
+/// The form of the key that signs access tokens (security.md, 10).
+const SIGNING_KEY: &str = "the PEM of an Ed25519 private key, or of an RSA one of at least 2048 bits";
 
 /// Auth's configuration.
 pub(super) struct AuthConfig {
@@ -77,15 +80,17 @@ impl AuthConfig {
         let access_ttl = reader.seconds_or("ACCESS_TOKEN_TTL", 1..=access_max, ACCESS_TTL_MAX_S);
         let idle_ttl = span(&mut reader, "REFRESH_TOKEN_TTL", IDLE_TTL_S);
         let absolute_ttl = span(&mut reader, "REFRESH_TOKEN_ABSOLUTE_TTL", ABSOLUTE_TTL_S);
-        let db_url = reader.secret("AUTH_DB_URL");
-        let redis_url = reader.secret("REDIS_URL");
-        let nats_url = reader.secret("NATS_URL");
+        let db_url = reader.database_url("AUTH_DB_URL");
+        let redis_url = reader.secret_of("REDIS_URL", "an address such as redis://user:password@host/", |url| {
+            redis::Client::open(url).is_ok()
+        });
+        let nats_url = reader.nats_url("NATS_URL");
         let jwt_issuer = reader.text("JWT_ISSUER");
         let jwt_audience = reader.text("JWT_AUDIENCE");
-        let jwt_private_key = reader.secret("JWT_PRIVATE_KEY");
+        let jwt_private_key = reader.secret_of("JWT_PRIVATE_KEY", SIGNING_KEY, is_signing_key);
         let jwt_kid = reader.text("JWT_PUBLIC_KID");
         let refresh_key = key(&mut reader, "REFRESH_TOKEN_KEY");
-        let data_encryption_keys = reader.secret("DATA_ENCRYPTION_KEYS");
+        let data_encryption_keys = reader.data_keys();
         let lookup_key = key(&mut reader, "LOOKUP_KEY");
         let cache_mac_key = key(&mut reader, "CACHE_MAC_KEY");
         let auth_log_urls = reader.base_urls("AUTH_LOG_URLS");
@@ -116,6 +121,10 @@ impl AuthConfig {
     }
 }
 
+fn is_signing_key(pem: &str) -> bool {
+    AccessTokens::new(String::new(), String::new(), Duration::ZERO, pem, String::new()).is_ok()
+}
+
 fn span(reader: &mut Reader<'_>, name: &str, (least, most, usual): (u64, u64, u64)) -> Option<Duration> {
     reader.seconds_or(name, least..=most, usual)
 }
@@ -132,7 +141,10 @@ fn key(reader: &mut Reader<'_>, name: &str) -> Option<[u8; KEY_BYTES]> {
 #[cfg(test)]
 mod tests {
     use super::AuthConfig;
-    use crate::shared::env::Env;
+    use crate::shared::{
+        env::Env,
+        service_config::tests::{SAMPLE_KEY, trust_of_nobody},
+    };
 
     const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -141,17 +153,17 @@ mod tests {
             ("ENVIRONMENT", "local"),
             ("LISTEN_ADDR", "127.0.0.1:1"),
             ("OPS_LISTEN_ADDR", "127.0.0.1:2"),
-            ("SERVICE_PRIVATE_KEY", "pem"),
-            ("SERVICE_TRUST", "/trust.json"),
+            ("SERVICE_PRIVATE_KEY", SAMPLE_KEY),
+            ("SERVICE_TRUST", &trust_of_nobody()),
             ("AUTH_DB_URL", "postgres://kisum_auth@localhost/auth_db"),
             ("REDIS_URL", "redis://localhost"),
             ("NATS_URL", "nats://localhost"),
             ("JWT_ISSUER", "https://auth.kisum.example"),
             ("JWT_AUDIENCE", "kisum"),
-            ("JWT_PRIVATE_KEY", "pem"),
+            ("JWT_PRIVATE_KEY", SAMPLE_KEY),
             ("JWT_PUBLIC_KID", "1"),
             ("REFRESH_TOKEN_KEY", KEY),
-            ("DATA_ENCRYPTION_KEYS", "1:AAAA"),
+            ("DATA_ENCRYPTION_KEYS", &format!("1:{KEY}")),
             ("LOOKUP_KEY", KEY),
             ("CACHE_MAC_KEY", KEY),
             ("AUTH_LOG_URLS", "http://127.0.0.1:3"),

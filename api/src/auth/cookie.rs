@@ -94,14 +94,14 @@ fn require_origin(headers: &HeaderMap, allowed: &[HeaderValue]) -> Result<(), Pr
 #[cfg(test)]
 mod tests {
     use super::{NAME, clear, give, presented};
-    use crate::auth::tokens::RefreshToken;
+    use crate::auth::tokens::{RefreshKey, RefreshToken};
     use http::{HeaderMap, HeaderName, HeaderValue, header};
     use std::time::Duration;
 
     const ORIGIN: &str = "https://app.kisum.example";
 
     fn token() -> RefreshToken {
-        RefreshToken::first("0198c5a2-7b1e-7000-8000-000000000001".parse().unwrap()).unwrap()
+        RefreshKey::new(&[7; 32]).first("0198c5a2-7b1e-7000-8000-000000000001".parse().unwrap()).unwrap()
     }
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {

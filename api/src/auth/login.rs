@@ -232,7 +232,7 @@ async fn start_session(
     origin: Origin,
 ) -> Result<Started, Refusal> {
     let session_id = SessionId::new(ambient::new_id());
-    let token = RefreshToken::first(session_id).map_err(|error| problem::of_defect(&error))?;
+    let token = auth.refresh_key.first(session_id).map_err(|error| problem::of_defect(&error))?;
     let session = Loaded::<Session>::new_stream(StreamName::session(session_id));
     let command = StartSession {
         user_id: id,

@@ -121,7 +121,12 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
         // The lock is held only while waiting for a job, never while doing one.
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match next {
-            Ok(job) => job(),
+            // A job that panics must not take the thread with it: there may be only one.
+            Ok(job) => {
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
+                    tracing::error!("a password could not be hashed: the hashing panicked");
+                }
+            }
             Err(_) => return,
         }
     }

@@ -32,8 +32,8 @@ impl BackendConfig {
         let service_shape =
             ServiceShape { name: shape.name, listeners: Listeners::PublicAndInternal, is_called: false };
         let service = ServiceConfig::read(&mut reader, service_shape);
-        let db_url = reader.secret(shape.db_variable);
-        let nats_url = reader.secret("NATS_URL");
+        let db_url = reader.database_url(shape.db_variable);
+        let nats_url = reader.nats_url("NATS_URL");
         let auth_url = reader.base_url("AUTH_URL");
         let auth_internal_url = reader.base_url("AUTH_INTERNAL_URL");
         let (issuer, audience) = (reader.text("JWT_ISSUER"), reader.text("JWT_AUDIENCE"));

@@ -30,8 +30,8 @@ impl CoreConfig {
     pub(super) fn read(env: &Env) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(env);
         let service = ServiceConfig::read(&mut reader, SHAPE);
-        let db_url = reader.secret("CORE_DB_URL");
-        let data_keys = reader.secret("DATA_ENCRYPTION_KEYS");
+        let db_url = reader.database_url("CORE_DB_URL");
+        let data_keys = reader.data_keys();
         let tokens = read_tokens(&mut reader);
         reader.build(|| {
             let service = service?;

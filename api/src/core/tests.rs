@@ -5,7 +5,7 @@ use crate::shared::{
     config::Reader,
     openapi,
     server::{Surface, tests::assert_documented},
-    service_config::{Listeners, ServiceConfig, ServiceShape},
+    service_config::{Listeners, ServiceConfig, ServiceShape, tests::SAMPLE_KEY},
 };
 use axum::body::Body;
 use http::Request;
@@ -22,7 +22,7 @@ async fn surface() -> Surface {
     let log = EventLog::open(Log::Core, NOWHERE, pool, sealer).await.unwrap_or_else(|e| panic!("{e}"));
     let clock = Clock::system();
     let actors = Actors::new(None, &clock).unwrap_or_else(|e| panic!("{e}"));
-    let env: Env = [("ENVIRONMENT", "local"), ("OPS_LISTEN_ADDR", "127.0.0.1:0"), ("SERVICE_PRIVATE_KEY", "pem")]
+    let env: Env = [("ENVIRONMENT", "local"), ("OPS_LISTEN_ADDR", "127.0.0.1:0"), ("SERVICE_PRIVATE_KEY", SAMPLE_KEY)]
         .into_iter()
         .collect();
     let shape = ServiceShape { name: "core", listeners: Listeners::InternalOnly, is_called: false };

@@ -31,9 +31,9 @@ impl RelayServiceConfig {
         let mut reader = Reader::new(env);
         let shape = ServiceShape { name, listeners: Listeners::InternalOnly, is_called: true };
         let service = ServiceConfig::read(&mut reader, shape);
-        let db_url = reader.secret(db_variable);
-        let nats_url = reader.secret("NATS_URL");
-        let nats_head_url = reader.secret("NATS_HEAD_URL");
+        let db_url = reader.database_url(db_variable);
+        let nats_url = reader.nats_url("NATS_URL");
+        let nats_head_url = reader.nats_url("NATS_HEAD_URL");
         let replicas = reader.number_or("STREAM_REPLICAS", 1..=5, 1).and_then(|count| usize::try_from(count).ok());
         reader.build(|| {
             let service = service?;

@@ -227,6 +227,37 @@ impl<'a> Reader<'a> {
         self.resolve(name, value)
     }
 
+    /// A secret that must be set and be of its form; `form` ends the sentence "X is not …".
+    pub fn secret_of(&mut self, name: &str, form: &str, is_of_form: impl FnOnce(&str) -> bool) -> Option<Secret> {
+        let secret = self.secret(name)?;
+        if is_of_form(secret.expose()) {
+            return Some(secret);
+        }
+        self.invalid(name, form);
+        None
+    }
+
+    /// The URL of a database, with credentials.
+    pub fn database_url(&mut self, name: &str) -> Option<Secret> {
+        self.secret_of(name, "an address such as postgres://role:password@host/database", |url| {
+            url.starts_with("postgres") && url.parse::<sqlx::postgres::PgConnectOptions>().is_ok()
+        })
+    }
+
+    /// The URL of the bus, with credentials.
+    pub fn nats_url(&mut self, name: &str) -> Option<Secret> {
+        self.secret_of(name, "an address such as nats://user:password@host:4222", |url| {
+            url.parse::<async_nats::ServerAddr>().is_ok()
+        })
+    }
+
+    /// Keys that seal what is personal.
+    pub fn data_keys(&mut self) -> Option<Secret> {
+        self.secret_of("DATA_ENCRYPTION_KEYS", "a list of id:key, each key 32 bytes in base64", |keys| {
+            kisum_log::Sealer::new(keys).is_ok()
+        })
+    }
+
     fn resolve(&mut self, name: &str, value: String) -> Option<Secret> {
         let Some(path) = value.strip_prefix("file:") else { return Some(Secret(value)) };
         match std::fs::read_to_string(path) {

@@ -6,12 +6,23 @@
 use super::{client_ip::TrustedProxies, observe::observe, problem::Problem};
 use axum::{
     Router,
+    body::{Body, Bytes},
     extract::{DefaultBodyLimit, Request, State},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use std::{any::Any, sync::Arc, time::Duration};
+use hyper::body::{Body as _, Frame, SizeHint};
+use std::{
+    any::Any,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 use tokio::sync::Semaphore;
 use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
 
@@ -62,7 +73,8 @@ impl Edge {
             .method_not_allowed_fallback(async || Problem::method_not_allowed())
             .layer(DefaultBodyLimit::max(self.limits.body_len_max))
             .layer(CatchPanicLayer::custom(panicked))
-            .layer(from_fn_with_state(gate, limit));
+            .layer(from_fn_with_state(gate, limit))
+            .layer(from_fn(say_when_it_ends));
         let router = if self.cors_origins.is_empty() { router } else { router.layer(self.cors()) };
         router.layer(from_fn(secure_headers)).layer(from_fn_with_state(self.trusted_proxies.clone(), observe))
     }
@@ -108,6 +120,48 @@ async fn limit(State(gate): State<Gate>, request: Request, next: Next) -> Respon
     match tokio::time::timeout(limits.timeout, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::request_timeout().into_response(),
+    }
+}
+
+/// The server ends a connection whose request's body nobody has read to its end; a client that keeps connections has to
+/// hear of it, or its next request is lost.
+async fn say_when_it_ends(request: Request, next: Next) -> Response {
+    let unread = Arc::new(AtomicBool::new(!request.body().is_end_stream()));
+    let watch = Arc::clone(&unread);
+    let mut response = next.run(request.map(|body| Body::new(Watched { body, unread: watch }))).await;
+    if unread.load(Ordering::Relaxed) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// A request's body that notes when it has been read to its end.
+struct Watched {
+    body: Body,
+    unread: Arc<AtomicBool>,
+}
+
+impl hyper::body::Body for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.unread.store(false, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -27,6 +27,11 @@ pub struct LogQuery {
 }
 
 impl LogQuery {
+    /// Whether only events of that class are asked for.
+    pub fn is_of(&self, class: Class) -> bool {
+        self.class == Some(class)
+    }
+
     /// The page's size.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use super::{
     telemetry::LogFormat,
 };
 use http::HeaderValue;
+use kisum_guard::{ServiceSigner, ServiceTrust};
 use std::{net::SocketAddr, path::PathBuf};
 
 /// Connections of one pool: at least, at most, and when nobody says.
@@ -70,9 +71,10 @@ impl ServiceConfig {
             Listeners::InternalOnly => Some(None),
         };
         let ops_listen = reader.address("OPS_LISTEN_ADDR");
-        let private_key = reader.secret("SERVICE_PRIVATE_KEY");
-        let trust_file =
-            if shape.is_called { reader.text("SERVICE_TRUST").map(|path| Some(path.into())) } else { Some(None) };
+        let private_key = reader.secret_of("SERVICE_PRIVATE_KEY", "the PEM of an Ed25519 private key", |pem| {
+            ServiceSigner::new("environment", "service", pem).is_ok()
+        });
+        let trust_file = if shape.is_called { read_trust(reader).map(Some) } else { Some(None) };
         let (least, most, usual) = DB_POOL;
         let db_pool_max = reader.number_or("DB_POOL_MAX", least..=most, usual).and_then(|max| u32::try_from(max).ok());
         let cors_origins = read_origins(reader);
@@ -93,6 +95,17 @@ impl ServiceConfig {
             log_filter,
         })
     }
+}
+
+/// The path of a trust file that can be used now; it is watched later.
+fn read_trust(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let path = PathBuf::from(reader.text("SERVICE_TRUST")?);
+    let json = std::fs::read_to_string(&path).unwrap_or_default();
+    if ServiceTrust::from_json("environment", "service", &json).is_err() {
+        reader.invalid("SERVICE_TRUST", "the path of a usable trust file");
+        return None;
+    }
+    Some(path)
 }
 
 fn read_origins(reader: &mut Reader<'_>) -> Option<Vec<HeaderValue>> {
@@ -125,9 +138,20 @@ fn read_proxies(reader: &mut Reader<'_>) -> Option<TrustedProxies> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::shared::env::Env;
+
+    /// The sample key of RFC 8410 §10.3.
+    pub(crate) const SAMPLE_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+        MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
+
+    /// The path of a trust file that trusts nobody.
+    pub(crate) fn trust_of_nobody() -> String {
+        let path = std::env::temp_dir().join(format!("kisum-trust-of-nobody-{}", std::process::id()));
+        std::fs::write(&path, r#"{"services":{}}"#).unwrap_or_else(|e| panic!("{e}"));
+        path.display().to_string()
+    }
 
     const AUTH_LIKE: ServiceShape =
         ServiceShape { name: "auth", listeners: Listeners::PublicAndInternal, is_called: true };
@@ -152,8 +176,8 @@ mod tests {
             ("ENVIRONMENT", "local"),
             ("LISTEN_ADDR", "127.0.0.1:1"),
             ("OPS_LISTEN_ADDR", "127.0.0.1:2"),
-            ("SERVICE_PRIVATE_KEY", "pem"),
-            ("SERVICE_TRUST", "/trust.json"),
+            ("SERVICE_PRIVATE_KEY", SAMPLE_KEY),
+            ("SERVICE_TRUST", &trust_of_nobody()),
         ]
         .into_iter()
         .collect();

@@ -98,6 +98,17 @@ pub struct Plan {
     pub stop: StopBy,
 }
 
+/// Why a child that runs is not ready.
+#[derive(Debug)]
+pub enum NotReady {
+    /// It does not answer; its log may say why.
+    Silent,
+    /// It answers what it still waits for.
+    Says(String),
+    /// It answers that waiting is in vain.
+    Never(String),
+}
+
 /// The variables that a child takes over from this process: where programs are, how time and text are written, and
 /// what a developer sets to see more.
 pub fn inherited() -> BTreeMap<String, String> {
@@ -202,14 +213,13 @@ impl Child {
         )
     }
 
-    /// Waits until `ready` finds nothing wrong any more, the child dies, or the time is over. What `ready` finds wrong
-    /// may be empty.
+    /// Waits until `ready` finds nothing wrong any more, the child dies, waiting is in vain, or the time is over.
     ///
     /// # Errors
     /// One line with what was wrong last, or the child's last words.
     pub async fn wait_until<F>(&mut self, limit: Duration, mut ready: impl FnMut() -> F) -> Result<(), Failure>
     where
-        F: Future<Output = Result<(), String>>,
+        F: Future<Output = Result<(), NotReady>>,
     {
         let started = Stopwatch::start();
         let mut pause = PAUSE_MIN;
@@ -217,11 +227,16 @@ impl Child {
             if let Some(status) = self.exited() {
                 return Err(self.obituary(Some(status)));
             }
-            let Err(wrong) = ready().await else { return Ok(()) };
-            if started.elapsed() > limit {
-                let wrong = if wrong.is_empty() { last_words(&self.plan.log) } else { wrong };
+            let (wrong, in_vain) = match ready().await {
+                Ok(()) => return Ok(()),
+                Err(NotReady::Silent) => (None, false),
+                Err(NotReady::Says(wrong)) => (Some(wrong), false),
+                Err(NotReady::Never(wrong)) => (Some(wrong), true),
+            };
+            if in_vain || started.elapsed() > limit {
+                let wrong = wrong.unwrap_or_else(|| last_words(&self.plan.log));
                 return Err(Failure::new(
-                    format!("{} was not ready within {} s: {wrong}", self.plan.name, limit.as_secs()),
+                    format!("{} is not ready after {} s: {wrong}", self.plan.name, started.elapsed().as_secs()),
                     format!("see {}", self.plan.log.display()),
                 ));
             }

@@ -240,10 +240,26 @@ pub async fn provision(superuser: &PgConnectOptions, secrets: &Secrets) -> Resul
         let owner = database.owner();
         execute(&mut inside, "REVOKE CREATE ON SCHEMA public FROM PUBLIC").await?;
         execute(&mut inside, &format!("GRANT USAGE, CREATE ON SCHEMA public TO {owner}")).await?;
+        execute(&mut inside, &ADVISORY_LOCKS.replace("{owner}", owner)).await?;
         let _ = inside.close().await;
     }
     Ok(())
 }
+
+/// The log's appends are in order by an advisory lock. A role that could take it, even one that may only read, could
+/// stop every append for as long as it likes.
+const ADVISORY_LOCKS: &str = "
+DO $$
+DECLARE
+  lock_function regprocedure;
+BEGIN
+  FOR lock_function IN SELECT oid::regprocedure FROM pg_proc
+    WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ '^pg_(try_)?advisory_' LOOP
+    EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', lock_function);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO {owner}', lock_function);
+  END LOOP;
+END
+$$";
 
 async fn create(connection: &mut PgConnection, database: Database) -> Result<(), Failure> {
     let (name, owner) = (database.name(), database.owner());

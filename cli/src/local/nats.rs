@@ -2,7 +2,7 @@
 
 use super::{
     Failure,
-    child::{Plan, Signal, StopBy},
+    child::{NotReady, Plan, Signal, StopBy},
     stack::Ground,
 };
 use std::{collections::BTreeMap, fs, time::Duration};
@@ -50,8 +50,8 @@ pub fn plan(ground: &Ground<'_>) -> Result<Plan, Failure> {
 /// Whether the server greets.
 ///
 /// # Errors
-/// Without words when it does not: its log says why.
-pub async fn ready(address: &str) -> Result<(), String> {
+/// When it does not.
+pub async fn ready(address: &str) -> Result<(), NotReady> {
     let greeting = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
         let mut start = [0; 4];
@@ -64,7 +64,7 @@ pub async fn ready(address: &str) -> Result<(), String> {
         .flatten()
         .filter(|&ready| ready)
         .map(|_| ())
-        .ok_or_else(String::new)
+        .ok_or(NotReady::Silent)
 }
 
 /// nats-server parses a variable's value as configuration: quotes keep it a string whatever it holds.

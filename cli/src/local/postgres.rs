@@ -5,7 +5,7 @@
 
 use super::{
     Failure,
-    child::{self, Plan, Signal, StopBy},
+    child::{self, NotReady, Plan, Signal, StopBy},
     leftovers,
     stack::Ground,
 };
@@ -32,6 +32,7 @@ const OLDEST_VERSION: u32 = 14;
 const SOCKET_FOLDER_BYTES_MAX: usize = 88;
 /// SQLSTATE `invalid_password`.
 const WRONG_PASSWORD: &str = "28P01";
+const REFUSED: &str = "it refuses our password: data and secrets do not belong together, and `./dev reset` drops both";
 /// How long a connection for a check may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -84,17 +85,17 @@ pub fn superuser(ground: &Ground<'_>, database: &str) -> Result<PgConnectOptions
 /// Whether the server takes connections and knows our password.
 ///
 /// # Errors
-/// Says when the password is refused; otherwise without words, since the server's log says why.
-pub async fn ready(options: &PgConnectOptions) -> Result<(), String> {
+/// When it does not; a refused password will stay refused.
+pub async fn ready(options: &PgConnectOptions) -> Result<(), NotReady> {
     match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
         Ok(Ok(connection)) => {
             let _ = connection.close().await;
             Ok(())
         }
         Ok(Err(sqlx::Error::Database(error))) if error.code().as_deref() == Some(WRONG_PASSWORD) => {
-            Err("it refuses our password: data and secrets do not belong together, and `./dev reset` drops both".into())
+            Err(NotReady::Never(REFUSED.to_owned()))
         }
-        Ok(Err(_)) | Err(_) => Err(String::new()),
+        Ok(Err(_)) | Err(_) => Err(NotReady::Silent),
     }
 }
 

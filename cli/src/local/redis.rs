@@ -4,7 +4,7 @@
 
 use super::{
     Failure,
-    child::{Plan, Signal, StopBy},
+    child::{NotReady, Plan, Signal, StopBy},
     secrets::hex,
     stack::Ground,
 };
@@ -70,8 +70,8 @@ pub fn plan(ground: &Ground<'_>) -> Result<Plan, Failure> {
 /// Whether the server answers; asking it to authenticate first is an answer.
 ///
 /// # Errors
-/// Without words when it does not: its log says why.
-pub async fn ready(address: &str) -> Result<(), String> {
+/// When it does not.
+pub async fn ready(address: &str) -> Result<(), NotReady> {
     let answer = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
         stream.write_all(b"PING\r\n").await.ok()?;
@@ -85,5 +85,5 @@ pub async fn ready(address: &str) -> Result<(), String> {
         .flatten()
         .filter(|&ready| ready)
         .map(|_| ())
-        .ok_or_else(String::new)
+        .ok_or(NotReady::Silent)
 }

@@ -5,7 +5,7 @@
 use super::{
     Failure, Part,
     account::{self, Account},
-    child::{Child, Janitor, Plan, Signal, StopBy},
+    child::{Child, Janitor, NotReady, Plan, Signal, StopBy},
     databases::{self, Database},
     failure::with_causes,
     layout::Layout,
@@ -378,12 +378,12 @@ impl Stack {
 }
 
 /// Nothing while the service does not answer at all, else what its `/ready` says.
-async fn service_ready(http: &reqwest::Client, url: &str) -> Result<(), String> {
-    let answer = http.get(url).send().await.map_err(|_| String::new())?;
+async fn service_ready(http: &reqwest::Client, url: &str) -> Result<(), NotReady> {
+    let answer = http.get(url).send().await.map_err(|_| NotReady::Silent)?;
     if answer.status().is_success() {
         return Ok(());
     }
-    Err(answer.text().await.unwrap_or_default())
+    Err(answer.text().await.map_or(NotReady::Silent, NotReady::Says))
 }
 
 /// The `kisum` binary that Cargo has built beside the running test or benchmark.

@@ -1,4 +1,4 @@
-//! Group commit: one task a process and log sends whatever has gathered as one call.
+//! Group commit: whatever has gathered goes to the log as one call.
 //!
 //! INVARIANT: a batch holds at most one append for each stream, claim key and request id, and no stream that one of
 //! its appends writes and another guards. The others wait for the next batch.
@@ -12,10 +12,11 @@ use kisum_events::Log;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use std::{
     collections::{HashSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Mutex, mpsc, oneshot},
     time::Instant,
 };
 
@@ -33,18 +34,55 @@ pub(crate) struct Waiting {
     pub(crate) answer: oneshot::Sender<Result<Receipt, AppendError>>,
 }
 
-pub(crate) fn spawn(log: Log, options: PgConnectOptions) -> mpsc::Sender<Waiting> {
+/// Calls in flight at once, each on a connection of its own: while the server works on one batch, the next is put
+/// together and sent. The log's lock keeps them in order.
+const LANES: usize = 2;
+
+pub(crate) fn spawn(log: Log, options: &PgConnectOptions) -> mpsc::Sender<Waiting> {
     let (sender, receiver) = mpsc::channel(BATCH_MAX);
-    tokio::spawn(Appender { log, options, conn: None, receiver, pending: VecDeque::new() }.run());
+    let gathering = Arc::new(Mutex::new(Gathering { receiver, pending: VecDeque::new() }));
+    for _ in 0..LANES {
+        let lane = Lane { log, options: options.clone(), conn: None, gathering: gathering.clone() };
+        tokio::spawn(lane.run());
+    }
     sender
 }
 
-struct Appender {
+/// What waits to be sent. One lane at a time gathers.
+struct Gathering {
+    receiver: mpsc::Receiver<Waiting>,
+    pending: VecDeque<Waiting>,
+}
+
+impl Gathering {
+    /// Whatever has gathered and can go together; waits for the first. Empty when nobody can append any more.
+    async fn next_batch(&mut self) -> Vec<Waiting> {
+        loop {
+            if self.pending.is_empty() {
+                match self.receiver.recv().await {
+                    Some(waiting) => self.pending.push_back(waiting),
+                    None => return Vec::new(),
+                }
+            }
+            while self.pending.len() < BATCH_MAX
+                && let Ok(waiting) = self.receiver.try_recv()
+            {
+                self.pending.push_back(waiting);
+            }
+            // Who was told that it took too long must not find it done later: what was not sent yet is dropped.
+            self.pending.retain(|waiting| !waiting.answer.is_closed());
+            if !self.pending.is_empty() {
+                return next_batch(&mut self.pending);
+            }
+        }
+    }
+}
+
+struct Lane {
     log: Log,
     options: PgConnectOptions,
     conn: Option<PgConnection>,
-    receiver: mpsc::Receiver<Waiting>,
-    pending: VecDeque<Waiting>,
+    gathering: Arc<Mutex<Gathering>>,
 }
 
 /// How a call went.
@@ -56,21 +94,13 @@ enum Called {
     Lost(String),
 }
 
-impl Appender {
+impl Lane {
     async fn run(mut self) {
         loop {
-            if self.pending.is_empty() {
-                match self.receiver.recv().await {
-                    Some(waiting) => self.pending.push_back(waiting),
-                    None => return,
-                }
+            let batch = self.gathering.lock().await.next_batch().await;
+            if batch.is_empty() {
+                return;
             }
-            while self.pending.len() < BATCH_MAX
-                && let Ok(waiting) = self.receiver.try_recv()
-            {
-                self.pending.push_back(waiting);
-            }
-            let batch = next_batch(&mut self.pending);
             metrics::histogram!("kisum_append_batch_size", "log" => self.log.name()).record(batch.len() as f64);
             let started = Instant::now();
             self.commit(batch).await;
@@ -146,12 +176,14 @@ impl Appender {
 }
 
 /// Whether the server answered with an error about the statement, as opposed to the connection being lost or the
-/// server going away under it (classes 08, 53, 57: connection, resources, operator; PostgreSQL appendix A).
+/// server going away under it (classes 08, 53, 57: connection, resources, operator; PostgreSQL appendix A), or the
+/// log's lock not being had in time (55P03), which says nothing about any append: retried singly, each of a batch
+/// would wait for it in turn, and everybody behind them.
 fn is_refusal(error: &sqlx::Error) -> bool {
     match error.as_database_error() {
         Some(database) => {
             let code = database.code().unwrap_or_default();
-            !["08", "53", "57", "25006"].iter().any(|class| code.starts_with(class))
+            !["08", "53", "57", "25006", "55P03"].iter().any(|class| code.starts_with(class))
         }
         None => matches!(error, sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)),
     }
@@ -160,8 +192,9 @@ fn is_refusal(error: &sqlx::Error) -> bool {
 /// What a refused statement means for the one append that it held.
 fn refusal(error: &sqlx::Error) -> AppendError {
     match error.as_database_error() {
-        Some(database) if database.is_check_violation() => {
-            AppendError::Refused(format!("constraint {}", database.constraint().unwrap_or("unknown")))
+        // A row without a partition to go to is a violation too, of no constraint: no fault of the append.
+        Some(database) if database.is_check_violation() && database.constraint().is_some() => {
+            AppendError::Refused(format!("constraint {}", database.constraint().unwrap_or_default()))
         }
         Some(database) => AppendError::Unavailable(database.message().to_owned()),
         None => AppendError::Unavailable(error.to_string()),
@@ -215,5 +248,80 @@ impl Taken {
         self.guarded.extend(append.guards.iter().map(|(stream, _)| stream.as_str().to_owned()));
         self.claims.extend(append.claims.iter().map(|change| change.key.as_str().to_owned()));
         !clashes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Prepared, VecDeque, Waiting, next_batch};
+    use crate::append::{Append, ClaimKey, StreamWrite};
+    use kisum_events::{Actor, Meta, RequestId, StreamName};
+    use tokio::sync::oneshot;
+    use uuid::Uuid;
+
+    fn stream(name: &str) -> StreamName {
+        StreamName::from_stored(name.to_owned())
+    }
+
+    fn waiting(request: u128, writes: &[&str], guards: &[&str], claims: &[&str]) -> Waiting {
+        let request_id = RequestId::new(Uuid::from_u128(request));
+        let meta = Meta { actor: Actor::System, request_id, causation_id: None, correlation_id: None };
+        let mut append = Append::new(request_id, meta);
+        append.writes.extend(writes.iter().map(|name| StreamWrite {
+            stream: stream(name),
+            expected: 0,
+            person: None,
+            events: Vec::new(),
+            state_schema: 1,
+            state: String::new(),
+            sealed_state: None,
+        }));
+        append.guards.extend(guards.iter().map(|name| (stream(name), 0)));
+        for key in claims {
+            append.claim(ClaimKey::email(key), &stream("holder"));
+        }
+        let prepared = Prepared { append, meta: String::new(), sealed_events: Vec::new(), sealed_states: Vec::new() };
+        Waiting { prepared, answer: oneshot::channel().0 }
+    }
+
+    /// The batches that appends go in, each by its request's number.
+    fn batches(appends: Vec<Waiting>) -> Vec<Vec<u128>> {
+        let mut pending = VecDeque::from(appends);
+        let mut batches = Vec::new();
+        while !pending.is_empty() {
+            let batch = next_batch(&mut pending);
+            batches.push(batch.iter().map(|one| one.prepared.append.request.uuid().as_u128()).collect());
+        }
+        batches
+    }
+
+    #[test]
+    fn independent_appends_go_together_and_a_guarded_stream_may_be_guarded_twice() {
+        let found = batches(vec![waiting(1, &["a"], &["x"], &["k"]), waiting(2, &["b"], &["x"], &["l"])]);
+        assert_eq!(found, [[1, 2]]);
+    }
+
+    #[test]
+    fn the_same_stream_claim_or_request_waits_for_the_next_batch() {
+        assert_eq!(batches(vec![waiting(1, &["a"], &[], &[]), waiting(2, &["a"], &[], &[])]), [[1], [2]]);
+        assert_eq!(batches(vec![waiting(1, &["a"], &[], &["k"]), waiting(2, &["b"], &[], &["k"])]), [[1], [2]]);
+        assert_eq!(batches(vec![waiting(1, &["a"], &[], &[]), waiting(1, &["b"], &[], &[])]), [[1], [1]]);
+    }
+
+    #[test]
+    fn a_stream_is_never_written_by_one_append_and_guarded_by_another_of_a_batch() {
+        assert_eq!(batches(vec![waiting(1, &["a"], &["b"], &[]), waiting(2, &["b"], &["a"], &[])]), [[1], [2]]);
+        assert_eq!(batches(vec![waiting(1, &["a"], &[], &[]), waiting(2, &["b"], &["a"], &[])]), [[1], [2]]);
+    }
+
+    #[test]
+    fn nobody_overtakes_an_append_that_waits_on_the_same_stream() {
+        let found = batches(vec![
+            waiting(1, &["a"], &[], &[]),
+            waiting(2, &["a", "b"], &[], &[]),
+            waiting(3, &["b"], &[], &[]),
+            waiting(4, &["c"], &[], &[]),
+        ]);
+        assert_eq!(found, [vec![1, 4], vec![2], vec![3]]);
     }
 }

@@ -30,7 +30,7 @@ impl EventLog {
     pub async fn open(log: Log, db_url: &str, pool: PgPool, sealer: Sealer) -> Result<Self, OpenError> {
         let options: PgConnectOptions = db_url.parse().map_err(OpenError::Url)?;
         let options = options.application_name(&format!("kisum-append-{log}"));
-        let appender = appender::spawn(log, options);
+        let appender = appender::spawn(log, &options);
         Ok(Self { log, pool, sealer, appender, appended: Arc::new(Notify::new()) })
     }
 

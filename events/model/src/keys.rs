@@ -84,9 +84,11 @@ key!(
     AddonKey, "[a-z0-9][a-z0-9-]{0,62}", |text| word(text, 63)
 );
 key!(
-    /// A company's readable name in `x-org`. Contract: `[a-z0-9-]{2,63}`.
-    Slug, "[a-z0-9-]{2,63}", |text| {
+    /// A company's readable name in `x-org`. Contract: `[a-z0-9-]{2,63}`; and no UUID, which `x-org` would take for
+    /// the id of another company.
+    Slug, "[a-z0-9-]{2,63} and no UUID", |text| {
         (2..=63).contains(&text.len())
+            && uuid::Uuid::parse_str(text).is_err()
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     }
 );
@@ -126,7 +128,8 @@ mod tests {
     #[test]
     fn a_slug_is_two_to_sixty_three_plain_characters() {
         assert!("acme-live".parse::<Slug>().is_ok());
-        for bad in ["a", "Acme", "acme live", "acmé", &"a".repeat(64)] {
+        let uuid = "0198c5a2-7b1e-7000-8000-000000000001";
+        for bad in ["a", "Acme", "acme live", "acmé", &"a".repeat(64), uuid, &uuid.replace('-', "")] {
             assert!(bad.parse::<Slug>().is_err(), "{bad}");
         }
     }

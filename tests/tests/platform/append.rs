@@ -390,3 +390,55 @@ async fn an_append_whose_connection_is_cut_gets_one_right_verdict() {
     let head = log.head().await.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((positions.len(), head.position), (APPENDS, APPENDS as u64), "each append is there once");
 }
+
+/// Backends of this database that wait for the log's lock.
+async fn waiting_for_the_lock(conn: &mut PgConnection) -> Vec<i32> {
+    sqlx::query_scalar(
+        "select l.pid from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()
+         where l.locktype = 'advisory' and not l.granted",
+    )
+    .fetch_all(conn)
+    .await
+    .unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_held_beyond_its_time_out_refuses_nobody() {
+    let (database, log) = fresh().await;
+    let mut conn = PgConnection::connect(&database.superuser_url).await.unwrap_or_else(|error| panic!("{error}"));
+    let lock = "select pg_advisory_lock(4207849484)";
+    sqlx::raw_sql(lock).execute(&mut conn).await.unwrap_or_else(|error| panic!("{error}"));
+    let writers: Vec<_> = (0..8)
+        .map(|_| {
+            let log = log.clone();
+            tokio::spawn(async move { log.append(widen(&Loaded::new_stream(new_stream()), "x")).await })
+        })
+        .collect();
+    let first = loop {
+        if let Some(pid) = waiting_for_the_lock(&mut conn).await.first() {
+            break *pid;
+        }
+        tokio::task::yield_now().await;
+    };
+    // Once it waits no longer, its time was over.
+    while waiting_for_the_lock(&mut conn).await.contains(&first) {
+        tokio::task::yield_now().await;
+    }
+    conn.close().await.unwrap_or_else(|error| panic!("{error}"));
+    for writer in writers {
+        let appended = writer.await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(appended.is_ok(), "{appended:?}");
+    }
+    let head = log.head().await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(head.position, 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_ran_out_of_partitions_is_unavailable_and_not_the_client_s_fault() {
+    let (database, log) = fresh().await;
+    let mut conn = PgConnection::connect(&database.superuser_url).await.unwrap_or_else(|error| panic!("{error}"));
+    let gone = "alter table event detach partition event_p0000";
+    sqlx::raw_sql(gone).execute(&mut conn).await.unwrap_or_else(|error| panic!("{error}"));
+    let appended = log.append(widen(&Loaded::new_stream(new_stream()), "x")).await;
+    assert!(matches!(&appended, Err(AppendError::Unavailable(_))), "{appended:?}");
+}

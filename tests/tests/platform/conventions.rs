@@ -4,10 +4,13 @@
 //! A new operation fails `every_operation_is_placed_and_documented` until somebody says here who may send it.
 
 mod answers;
+mod commands;
 mod documents;
+mod signed;
 mod table;
 
-use kisum_tests::demo::Demo;
+use kisum::{local::Stack, platform::Platform};
+use kisum_tests::demo::{Demo, Visitor};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,18 +24,22 @@ static PLATFORM: OnceCell<Demo> = OnceCell::const_new();
 
 /// Someone who knows the address of every listener, the internal ones too.
 struct Everywhere {
-    demo: &'static Demo,
+    stack: &'static Stack,
+    demo: Visitor,
     http: Client,
 }
 
 impl Everywhere {
     async fn start() -> Self {
+        let shared = PLATFORM.get_or_init(Demo::start).await;
+        // Connections belong to the runtime of one test, so each test makes its own.
+        let platform = Platform::new(shared.platform.addresses().clone()).unwrap_or_else(|error| panic!("{error:#}"));
         let http = Client::builder().no_proxy().build().unwrap_or_else(|error| panic!("{error}"));
-        Self { demo: PLATFORM.get_or_init(Demo::start).await, http }
+        Self { stack: &shared.stack, demo: Visitor { platform }, http }
     }
 
     fn base(&self, listener: &Listener) -> String {
-        let at = |variable| self.demo.stack.variable(variable).unwrap_or_else(|failure| panic!("{failure}"));
+        let at = |variable| self.stack.variable(variable).unwrap_or_else(|failure| panic!("{failure}"));
         let base = at(listener.url);
         assert!(!base.is_empty(), ".kisum/env has no {}", listener.url);
         base

@@ -68,3 +68,15 @@ async fn an_administrator_of_one_company_cannot_touch_another() {
     let after = demo.access(&acme.access, "acme-live").await.body.pointer("/data/meta/accessVersion").cloned();
     assert_eq!(before, after, "nothing was written");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_learns_which_short_names_other_companies_have() {
+    let demo = demo::shared().await;
+    let bright = demo.sign_in("superadmin@bright-books.example").await;
+    let own = demo.access(&bright.access, "bright-books").await.text("/companyId").unwrap_or_default();
+    let path = format!("/companies/{own}/members/{own}/modules/finance");
+    for slug in ["acme-live", "no-such-company"] {
+        let refused = demo.auth(Some(&bright.access), Ask::new(Method::PUT, &path).company(slug)).await;
+        assert_eq!(words(&refused), "403 forbidden not_a_member", "{slug}");
+    }
+}

@@ -75,6 +75,7 @@ pub(in crate::auth) async fn change(
     change: &Change,
     sent: &Sent,
 ) -> Result<Changed, Problem> {
+    let command = format!("{member}|{change}");
     for _ in 0..race::ATTEMPTS_MAX {
         let grounds = Grounds::read(auth, by, company).await?;
         let stream = StreamName::membership(member);
@@ -82,12 +83,18 @@ pub(in crate::auth) async fn change(
         if target.state.company_id != Some(company) {
             return Err(refusals::no_such_member());
         }
+        if grounds.are_outrun_by(&target) {
+            continue;
+        }
+        if let Some(position) = sent.earlier(auth, by, Some(company), &command).await? {
+            return Ok(Changed { state: target.state, position });
+        }
         let events = change.decide(&target.state, &grounds.authority()).map_err(refusals::of_grant)?;
         if events.is_empty() {
             let position = grounds.unchanged(target.position);
             return Ok(Changed { state: target.state, position });
         }
-        let mut append = sent.append(by, Some(company), &format!("{member}|{change}"));
+        let mut append = sent.append(by, Some(company), &command);
         append.guard(&grounds.company);
         grounds.guard_acting(&mut append, &target.stream);
         let state = append.write(&target, events).map_err(problem::of_append)?;

@@ -101,8 +101,17 @@ impl Grounds {
         }
     }
 
+    /// Whether `target` is the acting member's own membership, loaded later than these grounds and changed meanwhile:
+    /// its append would check the later version, and so let the earlier right pass.
+    pub(super) fn are_outrun_by(&self, target: &Loaded<Membership>) -> bool {
+        match &self.acting {
+            Acting::Member(membership) => membership.stream == target.stream && membership.version != target.version,
+            Acting::Platform => false,
+        }
+    }
+
     /// Makes an append depend on the acting membership. Where that is the stream to be written, its version is checked
-    /// anyway.
+    /// anyway: the same one, once [`Grounds::are_outrun_by`] was asked.
     pub(super) fn guard_acting(&self, append: &mut Append, written: &StreamName) {
         match &self.acting {
             Acting::Member(membership) if membership.stream != *written => append.guard(membership),
@@ -128,11 +137,14 @@ fn admit_person(person: Person, wanted: CompanyId, mut found: Findings) -> Resul
         return Err(person::session_over(person));
     }
     let refused = |reason| denied(reason, "You may not act for this company.");
-    let Some((id, company)) = found.company.take() else { return Err(refused(reason::NOT_A_MEMBER)) };
+    // A stranger hears the same of a company that exists, under whatever path: a 400 for the path alone would tell
+    // which short names are in use.
+    let (Some((id, company)), Some(membership)) = (found.company.take(), found.membership.take()) else {
+        return Err(refused(reason::NOT_A_MEMBER));
+    };
     if id != wanted {
         return Err(Problem::validation("The company in the path is not the one of x-org."));
     }
-    let Some(membership) = found.membership.take() else { return Err(refused(reason::NOT_A_MEMBER)) };
     match membership.state.status {
         MembershipStatus::Unknown | MembershipStatus::Revoked => return Err(refused(reason::NOT_A_MEMBER)),
         MembershipStatus::Suspended => return Err(refused(reason::SUSPENDED)),
@@ -143,4 +155,35 @@ fn admit_person(person: Person, wanted: CompanyId, mut found: Findings) -> Resul
     }
     let Findings { owned, catalog, seat_limit, head, .. } = found;
     Ok(Grounds { company, acting: Acting::Member(membership), owned, catalog, seat_limit, head })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Acting, Grounds};
+    use kisum_domains::{Catalog, Company, Membership};
+    use kisum_events::{CompanyId, Cursor, MembershipId, StreamName};
+    use kisum_log::Loaded;
+    use std::collections::BTreeSet;
+    use uuid::Uuid;
+
+    fn membership(id: u128, version: u64) -> Loaded<Membership> {
+        let stream = StreamName::membership(MembershipId::new(Uuid::from_u128(id)));
+        Loaded { stream, version, position: version, state: Membership::default() }
+    }
+
+    #[test]
+    fn a_member_who_changed_after_they_were_admitted_does_not_act_on_themselves() {
+        let company = Loaded::<Company>::new_stream(StreamName::company(CompanyId::new(Uuid::from_u128(1))));
+        let grounds = Grounds {
+            company,
+            seat_limit: None,
+            acting: Acting::Member(membership(7, 5)),
+            owned: BTreeSet::new(),
+            catalog: Catalog::default(),
+            head: Cursor::default(),
+        };
+        assert!(grounds.are_outrun_by(&membership(7, 6)), "demoted in between");
+        assert!(!grounds.are_outrun_by(&membership(7, 5)));
+        assert!(!grounds.are_outrun_by(&membership(8, 6)), "somebody else's version is their own");
+    }
 }

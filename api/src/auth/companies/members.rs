@@ -43,6 +43,9 @@ pub(in crate::auth) struct Added {
     pub(in crate::auth) position: AccessPosition,
 }
 
+/// The command's name, for its idempotency key.
+const CREATE: &str = "membership.create";
+
 /// Makes an existing person a member. The append writes the membership and the company, which counts seats and
 /// superadmins, and guards the person and the acting member.
 ///
@@ -51,6 +54,9 @@ pub(in crate::auth) struct Added {
 pub(in crate::auth) async fn add(auth: &Auth, by: &By, new: &NewMember, sent: &Sent) -> Result<Added, Problem> {
     for _ in 0..race::ATTEMPTS_MAX {
         let grounds = Grounds::read(auth, by, new.company).await?;
+        if let Some(position) = sent.earlier(auth, by, Some(new.company), CREATE).await? {
+            return present(auth, new, position).await;
+        }
         let user = active_user(auth, new.user).await?;
         let id = MembershipId::new(ambient::new_id());
         let membership = Loaded::<Membership>::new_stream(StreamName::membership(id));
@@ -58,7 +64,7 @@ pub(in crate::auth) async fn add(auth: &Auth, by: &By, new: &NewMember, sent: &S
             CreateMembership { company_id: new.company, user_id: new.user, role: new.role, via: new.via.to_owned() };
         let events =
             membership::create(&membership.state, &grounds.authority(), command).map_err(refusals::of_change)?;
-        let mut append = sent.append(by, Some(new.company), "membership.create");
+        let mut append = sent.append(by, Some(new.company), CREATE);
         append.guard(&user);
         grounds.guard_acting(&mut append, &membership.stream);
         append.claim(ClaimKey::member(new.company, new.user), &membership.stream);

@@ -50,6 +50,22 @@ impl Sent {
         let (actor, correlation) = (by.actor(), self.label.as_str());
         self.idempotency.append(CommandScope { log: Log::Auth, actor: &actor, company, command, correlation })
     }
+
+    /// Where the same command was carried out before: what it did then is its receipt, whatever has changed since.
+    ///
+    /// # Errors
+    /// 409 when the key was used with another body; 503 when the log cannot be read.
+    pub(super) async fn earlier(
+        &self,
+        auth: &Auth,
+        by: &By,
+        company: Option<CompanyId>,
+        command: &str,
+    ) -> Result<Option<AccessPosition>, Problem> {
+        let (actor, correlation) = (by.actor(), self.label.as_str());
+        let scope = CommandScope { log: Log::Auth, actor: &actor, company, command, correlation };
+        self.idempotency.earlier(&auth.log, scope).await
+    }
 }
 
 /// `X-Access-Position` of a request, where it carries one.

@@ -211,6 +211,9 @@ impl Standing {
         let stream = StreamName::company(self.id);
         for _ in 0..race::ATTEMPTS_MAX {
             let loaded = auth.log.load::<Company>(&stream).await.map_err(problem::of_load)?;
+            if let Some(position) = sent.earlier(auth, by, Some(self.id), self.name).await? {
+                return Ok(Receipted::new(Success(CompanyView::new(self.id, &loaded.state)), position));
+            }
             let events = decide(&loaded.state).map_err(of_standing)?;
             if events.is_empty() {
                 let epoch = auth.log.head().await.map_err(problem::of_load)?.epoch;

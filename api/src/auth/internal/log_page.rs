@@ -5,6 +5,7 @@
 use crate::{
     auth::Auth,
     shared::{
+        caller::Caller,
         extract::{ApiPath, ApiQuery},
         log_page::{LogPage, LogQuery},
         problem::{Chain, Problem},
@@ -12,11 +13,14 @@ use crate::{
     },
 };
 use axum::extract::State;
-use kisum_events::Log;
+use kisum_events::{Class, Log};
 use std::time::Duration;
 
 /// Longest wait for one relay of the core log.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Who reads events of every class; all others get over HTTP what NATS gives them, and no more.
+const READS_EVERYTHING: [&str; 2] = ["core", "admin"];
 
 /// Reads a page of a log.
 #[utoipa::path(get, path = "/internal/v1/log/{log}", tag = "guards",
@@ -24,9 +28,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
     responses((status = 200, description = "Epoch and events.", body = SuccessBody<LogPage>)))]
 pub(super) async fn page(
     State(auth): State<Auth>,
+    caller: Caller,
     ApiPath(log): ApiPath<Log>,
     ApiQuery(query): ApiQuery<LogQuery>,
 ) -> Result<Success<LogPage>, Problem> {
+    if !query.is_of(Class::Access) && !READS_EVERYTHING.contains(&caller.service.as_str()) {
+        return Err(Problem::forbidden(None, "This service reads events of the class access alone."));
+    }
     match log {
         Log::Auth => LogPage::read(auth.log.pool(), log, query).await.map(Success),
         Log::Core => relayed(&auth, query).await.map(Success),

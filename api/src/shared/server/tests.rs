@@ -33,7 +33,7 @@ fn server(readiness: Readiness) -> Server {
         ("ENVIRONMENT", "local"),
         ("LISTEN_ADDR", "127.0.0.1:0"),
         ("OPS_LISTEN_ADDR", "127.0.0.1:0"),
-        ("SERVICE_PRIVATE_KEY", "pem"),
+        ("SERVICE_PRIVATE_KEY", service_config::tests::SAMPLE_KEY),
     ]
     .into_iter()
     .collect();
