@@ -4,7 +4,7 @@
 use clap::{Parser, Subcommand};
 use kisum::{
     local::{failure::with_causes, up},
-    log, migrate, seed, serve, service_token, smoke_command,
+    log, migrate, platform, seed, serve, service_token, smoke_command,
 };
 use std::process::ExitCode;
 
@@ -66,6 +66,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 /// The code that a failure asks for; 1 where it asks for none.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    let asked = |cause| serve::exit_code(cause).or_else(|| migrate::exit_code(cause)).or_else(|| log::exit_code(cause));
+    let asked = |cause| {
+        let of_database = || migrate::exit_code(cause).or_else(|| log::exit_code(cause));
+        serve::exit_code(cause).or_else(of_database).or_else(|| platform::exit_code(cause))
+    };
     error.chain().find_map(asked).unwrap_or(1)
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use kisum_guard::ServiceSigner;
 use reqwest::Method;
 use serde_json::Value;
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
 use uuid::Uuid;
 
 /// Longest wait for one answer; services promise theirs, or a 503, far sooner.
@@ -294,6 +294,12 @@ impl Platform {
         };
         Ok(Answer { asked, status, body, position })
     }
+}
+
+/// 3 when a service did not answer at all.
+pub fn exit_code(cause: &(dyn Error + 'static)) -> Option<u8> {
+    let unanswered = |error: &&reqwest::Error| error.is_connect() || error.is_timeout();
+    cause.downcast_ref::<reqwest::Error>().filter(unanswered).map(|_| 3)
 }
 
 /// Asks again until the answer is there or the time is over.

@@ -2,7 +2,7 @@
 
 use crate::{
     ambient,
-    platform::{Addresses, Platform},
+    platform::{Addresses, Ask, Platform},
     smoke::{self, Output},
 };
 use anyhow::Result;
@@ -22,6 +22,8 @@ pub struct Args {
 /// When a variable is missing or the administrator's key cannot be read.
 pub async fn run(args: Args) -> Result<ExitCode> {
     let platform = Platform::new(Addresses::from_variables(&ambient::variables())?)?;
+    // A platform that is not there has nothing wrong that a check could find: exit code 3, not 1.
+    platform.public(&platform.addresses().auth, None, Ask::get("/health")).await?;
     let output = if args.json { Output::Silent } else { Output::Lines };
     let report = smoke::run(&platform, output).await;
     if args.json {

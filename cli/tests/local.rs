@@ -2,6 +2,7 @@
 
 use kisum::local::{
     Part, Stack, StackOptions,
+    child::Signal,
     databases::{self, Database, MigrationFailure},
     leftovers,
 };
@@ -41,21 +42,26 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn up(folder: &Path) -> Child {
+/// `kisum up` as a process; killed at the end of a test that failed.
+struct Up(Child);
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn up(folder: &Path) -> Up {
     let mut command = Command::new(binary());
     command.arg("up").arg("--dir").arg(folder).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().unwrap_or_else(|error| panic!("{error}"))
+    Up(command.spawn().unwrap_or_else(|error| panic!("{error}")))
 }
 
-fn send(signal: &str, process: &Child) {
-    let sent = Command::new("kill").args(["-s", signal, &process.id().to_string()]).status();
-    assert!(sent.is_ok_and(|status| status.success()), "kill -s {signal}");
-}
-
-async fn ended(mut process: Child) -> ExitStatus {
+async fn ended(mut up: Up) -> ExitStatus {
     let mut status = None;
     until("the end of `kisum up`", || {
-        status = process.try_wait().unwrap_or_else(|error| panic!("{error}"));
+        status = up.0.try_wait().unwrap_or_else(|error| panic!("{error}"));
         status.is_some()
     })
     .await;
@@ -72,14 +78,14 @@ async fn what_up_started_dies_with_it_when_it_is_killed_and_the_next_one_starts(
     let run = folder.join("run");
     let first = up(&folder);
     until("a NATS server", || leftovers::noted(&run, "nats").is_some()).await;
-    send("KILL", &first);
+    leftovers::send(first.0.id(), Signal::Kill);
     ended(first).await;
     until("the end of its servers", || Part::ALL.into_iter().all(|part| leftovers::noted(&run, part.name()).is_none()))
         .await;
 
     let second = up(&folder);
     until("a NATS server again", || leftovers::noted(&run, "nats").is_some()).await;
-    send("INT", &second);
+    leftovers::send(second.0.id(), Signal::Int);
     assert!(ended(second).await.success());
     assert!(Part::ALL.into_iter().all(|part| leftovers::noted(&run, part.name()).is_none()));
     remove(&folder);
@@ -94,8 +100,8 @@ async fn a_second_up_of_the_same_folder_is_refused() {
     let second = second.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(second.status.code(), Some(1));
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(said.contains(&format!("process {}", first.id())), "{said}");
-    send("INT", &first);
+    assert!(said.contains(&format!("process {}", first.0.id())), "{said}");
+    leftovers::send(first.0.id(), Signal::Int);
     assert!(ended(first).await.success());
     remove(&folder);
 }
@@ -131,8 +137,7 @@ async fn killed_servers_start_again_with_their_data() {
 async fn a_server_that_dies_is_named_with_its_last_words() {
     let mut stack = start(servers_only(&folder("fallen"))).await;
     assert!(stack.fallen().is_none());
-    let pid = stack.pid(Part::Redis).unwrap_or_else(|| panic!("Redis does not run"));
-    Command::new("kill").args(["-s", "TERM", &pid.to_string()]).status().unwrap_or_else(|error| panic!("{error}"));
+    stack.signal(Part::Redis, Signal::Term);
     let mut fallen = None;
     until("its obituary", || {
         fallen = stack.fallen();

@@ -52,37 +52,67 @@ async fn run_time_roles_cannot_change_the_log_nor_run_ddl() {
     assert_eq!(read(&mut relay, Log::Auth, 0, 10, None).await.map(|events| events.len()).ok(), Some(1));
 }
 
+/// A user's connection, and a subject that it may subscribe to.
+struct User {
+    nats: async_nats::Client,
+    may_hear: &'static str,
+}
+
+/// Returns once the server has carried out everything that the user sent: a subscription sent last is in force.
+async fn settled(admin: &async_nats::Client, user: &User) {
+    let subscription = user.nats.subscribe(user.may_hear).await;
+    let mut subscription = subscription.unwrap_or_else(|error| panic!("{}: {error}", user.may_hear));
+    let heard = async {
+        loop {
+            let _ = admin.publish(user.may_hear, "settled".into()).await;
+            let _ = admin.flush().await;
+            let next = tokio::time::timeout(Duration::from_millis(20), subscription.next()).await;
+            if matches!(next, Ok(Some(message)) if message.payload == "settled") {
+                return;
+            }
+        }
+    };
+    let limit = tokio::time::timeout(Duration::from_secs(10), heard).await;
+    assert!(limit.is_ok(), "{} may not be heard", user.may_hear);
+}
+
 /// Whether a message published by `from` reaches a subscriber of NATS's administrator.
-async fn arrives(admin: &async_nats::Client, from: &async_nats::Client, subject: &str) -> bool {
+async fn arrives(admin: &async_nats::Client, from: &User, subject: &str) -> bool {
     let mut subscription =
         admin.subscribe(subject.to_owned()).await.unwrap_or_else(|error| panic!("subscribe {subject}: {error}"));
     admin.flush().await.unwrap_or_else(|error| panic!("{error}"));
-    let _ = from.publish(subject.to_owned(), "forged".into()).await;
-    let _ = from.flush().await;
-    // Whatever the server lets through is behind this in the administrator's own order.
+    let _ = from.nats.publish(subject.to_owned(), "forged".into()).await;
+    settled(admin, from).await;
+    // Whatever the server let through stands before this.
     let _ = admin.publish(subject.to_owned(), "marker".into()).await;
-    let first = tokio::time::timeout(Duration::from_secs(5), subscription.next()).await;
-    let first = first.ok().flatten().map(|message| message.payload);
-    assert!(first.is_some(), "not even the marker arrived on {subject}");
-    first.is_some_and(|payload| payload == "forged")
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(5), subscription.next()).await;
+        match next.ok().flatten().map(|message| message.payload) {
+            Some(payload) if payload == "forged" => return true,
+            Some(payload) if payload == "marker" => return false,
+            Some(_) => {}
+            None => panic!("not even the marker arrived on {subject}"),
+        }
+    }
 }
 
 /// Whether a message published by the administrator reaches a subscription of `user`.
-async fn hears(admin: &async_nats::Client, user: &async_nats::Client, subject: &str) -> bool {
-    let Ok(mut subscription) = user.subscribe(subject.to_owned()).await else { return false };
-    if user.flush().await.is_err() {
-        return false;
-    }
+async fn hears(admin: &async_nats::Client, user: &User, subject: &str) -> bool {
+    let subscription = user.nats.subscribe(subject.to_owned()).await;
+    let mut subscription = subscription.unwrap_or_else(|error| panic!("{subject}: {error}"));
+    settled(admin, user).await;
     let _ = admin.publish(subject.to_owned(), "overheard".into()).await;
-    let _ = admin.flush().await;
-    tokio::time::timeout(Duration::from_millis(300), subscription.next()).await.ok().flatten().is_some()
+    // What the server sends to one connection arrives in order: behind this nothing is on its way any more.
+    settled(admin, user).await;
+    tokio::time::timeout(Duration::from_millis(50), subscription.next()).await.ok().flatten().is_some()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_cannot_forge_events_answer_heads_or_read_another_s_inbox() {
     let stack = servers::start(&[]).await;
     let admin = servers::nats(&stack, "admin").await;
-    let finance = servers::nats(&stack, "finance").await;
+    let user = async |name: &str, may_hear| User { nats: servers::nats(&stack, name).await, may_hear };
+    let finance = user("finance", "_INBOX.finance.settled").await;
     for subject in [
         "kisum.auth.v1.access._.session.ended",
         "kisum.core.v1.access._.entitlement.changed",
@@ -102,11 +132,11 @@ async fn a_backend_cannot_forge_events_answer_heads_or_read_another_s_inbox() {
     assert!(hears(&admin, &finance, "kisum.auth.v1.access._.session.ended").await);
     assert!(arrives(&admin, &finance, "kisum.auth.v1.head").await, "finance may ask for heads");
 
-    let head = servers::nats(&stack, "relay-auth-head").await;
+    let head = user("relay-auth-head", "kisum.auth.v1.head").await;
     assert!(!arrives(&admin, &head, "kisum.auth.v1.access._.session.ended").await, "a reply cannot be an event");
-    let core = servers::nats(&stack, "relay-core").await;
+    let core = user("relay-core", "_INBOX.relay-core.settled").await;
     assert!(!arrives(&admin, &core, "kisum.auth.v1.access._.session.ended").await, "a relay keeps to its log");
-    let jetstream = jetstream::new(finance);
+    let jetstream = jetstream::new(finance.nats);
     assert!(jetstream.get_stream("AUTH_1").await.is_err());
     stack.stop().await;
 }

@@ -84,6 +84,8 @@ impl Access {
     pub(super) async fn answer(&self, question: &Question, applied: AsOf) -> Result<AccessAnswer, AccessError> {
         let versions = self.read(question, Depth::Versions).await?;
         match fill::missing(&versions, applied) {
+            // A projection that an event has stopped may be far enough for who asks and still be wrong.
+            None if self.entitlements.standing().poisoned => self.answer_from_core(question, applied.core).await,
             None => self.answer_from(question, versions).await,
             Some(Missing::Auth) => Err(AccessError::Behind { log: Log::Auth }),
             Some(Missing::Core) => {
