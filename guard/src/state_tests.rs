@@ -182,7 +182,7 @@ fn a_question_demands_what_is_applied_and_what_a_running_proof_showed() {
 }
 
 #[test]
-fn an_answer_is_usable_only_if_it_saw_enough_and_its_entitlements_are_proven() {
+fn an_answer_is_usable_only_if_it_saw_enough_and_both_logs_are_proven() {
     let (mut state, boot) = following();
     let minimum = state.minimum(boot);
     let good = active(1, 1, as_of(10, 10), READ);
@@ -193,10 +193,10 @@ fn an_answer_is_usable_only_if_it_saw_enough_and_its_entitlements_are_proven() {
     let mut newer = active(1, 1, as_of(10, 10), READ);
     newer.as_of.core.epoch = 2;
     assert_eq!(state.judge(&newer, &minimum, boot), Err(Unusable::NewEpoch(Log::Core)));
-    state.forget(Log::Core);
-    assert_eq!(state.judge(&good, &state.minimum(boot), boot), Err(Unusable::Unproven));
-    // Without the auth log the answer is current by the way it was computed.
-    let (mut state, boot) = following();
-    state.forget(Log::Auth);
-    assert_eq!(state.judge(&good, &state.minimum(boot), boot), Ok(()));
+    // A primary that was cut off answers reads and proves no head, of either log.
+    for log in [Log::Auth, Log::Core] {
+        let (mut state, boot) = following();
+        state.forget(log);
+        assert_eq!(state.judge(&good, &state.minimum(boot), boot), Err(Unusable::Unproven));
+    }
 }
