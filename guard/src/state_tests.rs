@@ -183,7 +183,7 @@ fn a_question_demands_what_is_applied_and_what_a_running_proof_showed() {
 
 #[test]
 fn an_answer_is_usable_only_if_it_saw_enough_and_both_logs_are_proven() {
-    let (mut state, boot) = following();
+    let (state, boot) = following();
     let minimum = state.minimum(boot);
     let good = active(1, 1, as_of(10, 10), READ);
     assert_eq!(state.judge(&good, &minimum, boot), Ok(()));
