@@ -1,6 +1,6 @@
 //! Events of the catalog: streams `module-{key}`, `package-{key}`, `addon-{key}`, all in the core log.
 
-use crate::{CompanyId, Effect, Event, Limits, ModuleKey, PermissionKey, event::events};
+use crate::{Limits, ModuleKey, PermissionKey, event::events};
 
 events! {
     /// What happens to a module.
@@ -64,24 +64,3 @@ events! {
         },
     }
 }
-
-macro_rules! plain_event {
-    ($($name:ident),*) => { $(
-        impl Event for $name {
-            const TYPES: &'static [&'static str] = $name::TYPES;
-            fn event_type(&self) -> &'static str {
-                self.row().0
-            }
-            fn effect(&self) -> Effect {
-                self.row().1
-            }
-            fn company(&self) -> Option<CompanyId> {
-                None
-            }
-            fn sealed_fields(&self) -> &'static [&'static str] {
-                self.row().2
-            }
-        }
-    )* };
-}
-plain_event!(ModuleEvent, PackageEvent, AddonEvent);

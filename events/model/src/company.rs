@@ -1,6 +1,6 @@
 //! Events of a company as a tenant: stream `company-{id}`, claim on the slug.
 
-use crate::{CompanyId, Effect, Event, MembershipId, Slug, UserId, event::events};
+use crate::{MembershipId, Slug, UserId, event::events};
 
 events! {
     /// What happens to a company.
@@ -38,18 +38,5 @@ events! {
             /// Members that count.
             used: u32,
         },
-    }
-}
-
-impl Event for CompanyEvent {
-    const TYPES: &'static [&'static str] = Self::TYPES;
-    fn event_type(&self) -> &'static str {
-        self.row().0
-    }
-    fn effect(&self) -> Effect {
-        self.row().1
-    }
-    fn company(&self) -> Option<CompanyId> {
-        None
     }
 }

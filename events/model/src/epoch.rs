@@ -1,6 +1,6 @@
 //! Events of a log itself: stream `log`.
 
-use crate::{CompanyId, Effect, Event, event::events};
+use crate::event::events;
 
 events! {
     /// What happens to a log.
@@ -12,18 +12,5 @@ events! {
             /// Why.
             reason: String,
         },
-    }
-}
-
-impl Event for LogEvent {
-    const TYPES: &'static [&'static str] = Self::TYPES;
-    fn event_type(&self) -> &'static str {
-        self.row().0
-    }
-    fn effect(&self) -> Effect {
-        self.row().1
-    }
-    fn company(&self) -> Option<CompanyId> {
-        None
     }
 }

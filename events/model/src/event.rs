@@ -244,9 +244,13 @@ impl AnyEvent {
 
 /// Declares one aggregate's events: variant, wire name, effect and sealed fields stand in one table, and the
 /// matches that are made of it are exhaustive.
+///
+/// `company:` and `own_position:` name functions for those two of [`Event`]'s answers that a table cannot give.
 macro_rules! events {
+    (@answer $event:expr) => { None };
+    (@answer $event:expr, $function:path) => { $function($event) };
     (
-        $(#[$doc:meta])* $name:ident {
+        $(#[$doc:meta])* $name:ident $(, company: $company:path)? $(, own_position: $own_position:path)? {
             $( $(#[$vdoc:meta])* $variant:ident = $wire:literal $effect:ident $([$($sealed:literal),*])?
                $({ $( $(#[$fdoc:meta])* $field:ident : $ty:ty ),* $(,)? })? ),* $(,)?
         }
@@ -259,14 +263,30 @@ macro_rules! events {
         }
 
         impl $name {
-            /// Every wire name of this enum.
-            pub const TYPES: &'static [&'static str] = &[$($wire),*];
-
             /// Wire name, effect and sealed fields of this event.
             const fn row(&self) -> (&'static str, crate::Effect, &'static [&'static str]) {
                 match self {
                     $( Self::$variant { .. } => ($wire, crate::Effect::$effect, &[$($($sealed),*)?]) ),*
                 }
+            }
+        }
+
+        impl crate::Event for $name {
+            const TYPES: &'static [&'static str] = &[$($wire),*];
+            fn event_type(&self) -> &'static str {
+                self.row().0
+            }
+            fn effect(&self) -> crate::Effect {
+                self.row().1
+            }
+            fn sealed_fields(&self) -> &'static [&'static str] {
+                self.row().2
+            }
+            fn company(&self) -> Option<crate::CompanyId> {
+                crate::event::events!(@answer self $(, $company)?)
+            }
+            fn own_position_field(&self) -> Option<&'static str> {
+                crate::event::events!(@answer self $(, $own_position)?)
             }
         }
     };

@@ -1,6 +1,6 @@
 //! Events of a membership: stream `membership-{id}`, claim on company and person.
 
-use crate::{CompanyId, Effect, Event, ModuleKey, PermissionKey, UserId, event::events};
+use crate::{CompanyId, ModuleKey, PermissionKey, UserId, event::events};
 use serde::{Deserialize, Serialize};
 
 /// A person's standing in a company, lowest first, so that `<` compares rank. No role implies a module.
@@ -19,7 +19,7 @@ pub enum TenantRole {
 
 events! {
     /// What happens to a membership.
-    MembershipEvent {
+    MembershipEvent, company: company_of {
         /// A person became a member.
         Created = "membership.created" Widens {
             /// Of this company.
@@ -67,25 +67,17 @@ events! {
     }
 }
 
-impl Event for MembershipEvent {
-    const TYPES: &'static [&'static str] = Self::TYPES;
-    fn event_type(&self) -> &'static str {
-        self.row().0
-    }
-    fn effect(&self) -> Effect {
-        self.row().1
-    }
-    fn company(&self) -> Option<CompanyId> {
-        match self {
-            Self::Created { company_id, .. } => Some(*company_id),
-            Self::TenantRoleChanged { .. }
-            | Self::Suspended
-            | Self::Reactivated
-            | Self::Revoked
-            | Self::ModuleGranted { .. }
-            | Self::ModuleRevoked { .. }
-            | Self::PermissionGranted { .. }
-            | Self::PermissionRevoked { .. } => None,
-        }
+/// The company that the event itself names.
+const fn company_of(event: &MembershipEvent) -> Option<CompanyId> {
+    match event {
+        MembershipEvent::Created { company_id, .. } => Some(*company_id),
+        MembershipEvent::TenantRoleChanged { .. }
+        | MembershipEvent::Suspended
+        | MembershipEvent::Reactivated
+        | MembershipEvent::Revoked
+        | MembershipEvent::ModuleGranted { .. }
+        | MembershipEvent::ModuleRevoked { .. }
+        | MembershipEvent::PermissionGranted { .. }
+        | MembershipEvent::PermissionRevoked { .. } => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Events of a session: stream `session-{id}`.
 
-use crate::{CompanyId, Effect, Event, Sealed, Timestamp, UserId, event::events};
+use crate::{Sealed, Timestamp, UserId, event::events};
 use serde::{Deserialize, Serialize};
 
 /// How somebody proved who they are (RFC 8176 names).
@@ -68,21 +68,5 @@ events! {
             /// The last access token of the session has expired by then, so nobody need remember it longer.
             tokens_until: Timestamp,
         },
-    }
-}
-
-impl Event for SessionEvent {
-    const TYPES: &'static [&'static str] = Self::TYPES;
-    fn event_type(&self) -> &'static str {
-        self.row().0
-    }
-    fn effect(&self) -> Effect {
-        self.row().1
-    }
-    fn company(&self) -> Option<CompanyId> {
-        None
-    }
-    fn sealed_fields(&self) -> &'static [&'static str] {
-        self.row().2
     }
 }

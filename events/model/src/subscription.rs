@@ -1,7 +1,7 @@
 //! Events of what a company bought: stream `subscription-{companyId}`, in the core log; and the entitlement
 //! schedule that follows.
 
-use crate::{AddonKey, CompanyId, Effect, Event, EventId, ModuleKey, PackageKey, Position, Timestamp, event::events};
+use crate::{AddonKey, CompanyId, EventId, ModuleKey, PackageKey, Position, Timestamp, event::events};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -68,7 +68,7 @@ pub struct EntitlementCause {
 
 events! {
     /// What happens to a company's purchases.
-    SubscriptionEvent {
+    SubscriptionEvent, company: company_of, own_position: own_position_of {
         /// The company subscribed to a package.
         Started = "subscription.started" None {
             /// Which.
@@ -131,32 +131,26 @@ events! {
     }
 }
 
-impl Event for SubscriptionEvent {
-    const TYPES: &'static [&'static str] = Self::TYPES;
-    fn event_type(&self) -> &'static str {
-        self.row().0
+/// The company that the event itself names.
+const fn company_of(event: &SubscriptionEvent) -> Option<CompanyId> {
+    match event {
+        SubscriptionEvent::EntitlementChanged { company_id, .. } => Some(*company_id),
+        SubscriptionEvent::Started { .. }
+        | SubscriptionEvent::PlanChanged { .. }
+        | SubscriptionEvent::Cancelled { .. }
+        | SubscriptionEvent::AddonAttached { .. }
+        | SubscriptionEvent::AddonDetached { .. } => None,
     }
-    fn effect(&self) -> Effect {
-        self.row().1
-    }
-    fn company(&self) -> Option<CompanyId> {
-        match self {
-            Self::EntitlementChanged { company_id, .. } => Some(*company_id),
-            Self::Started { .. }
-            | Self::PlanChanged { .. }
-            | Self::Cancelled { .. }
-            | Self::AddonAttached { .. }
-            | Self::AddonDetached { .. } => None,
-        }
-    }
-    fn own_position_field(&self) -> Option<&'static str> {
-        match self {
-            Self::EntitlementChanged { .. } => Some("entitlementVersion"),
-            Self::Started { .. }
-            | Self::PlanChanged { .. }
-            | Self::Cancelled { .. }
-            | Self::AddonAttached { .. }
-            | Self::AddonDetached { .. } => None,
-        }
+}
+
+/// The field that holds the event's own position.
+const fn own_position_of(event: &SubscriptionEvent) -> Option<&'static str> {
+    match event {
+        SubscriptionEvent::EntitlementChanged { .. } => Some("entitlementVersion"),
+        SubscriptionEvent::Started { .. }
+        | SubscriptionEvent::PlanChanged { .. }
+        | SubscriptionEvent::Cancelled { .. }
+        | SubscriptionEvent::AddonAttached { .. }
+        | SubscriptionEvent::AddonDetached { .. } => None,
     }
 }

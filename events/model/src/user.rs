@@ -1,6 +1,6 @@
 //! Events of a person: stream `user-{id}`, claim on the HMAC of the e-mail address.
 
-use crate::{CompanyId, Effect, Event, Sealed, event::events};
+use crate::{Sealed, event::events};
 use serde::{Deserialize, Serialize};
 
 /// Why a password was set.
@@ -40,21 +40,5 @@ events! {
         Suspended = "user.suspended" Narrows,
         /// The person may again.
         Reactivated = "user.reactivated" Widens,
-    }
-}
-
-impl Event for UserEvent {
-    const TYPES: &'static [&'static str] = Self::TYPES;
-    fn event_type(&self) -> &'static str {
-        self.row().0
-    }
-    fn effect(&self) -> Effect {
-        self.row().1
-    }
-    fn company(&self) -> Option<CompanyId> {
-        None
-    }
-    fn sealed_fields(&self) -> &'static [&'static str] {
-        self.row().2
     }
 }
