@@ -134,6 +134,11 @@ fn elsewhere(root: &Path, name: &str, link: &Path) -> Result<PathBuf, Failure> {
         if link.is_symlink() {
             fs::remove_file(link).map_err(failed)?;
         }
+        // Nothing in this stack's folder knows of it: it is what another stack left that lay at this path and was
+        // deleted, and with it the passwords of its databases.
+        if real.exists() {
+            fs::remove_dir_all(&real).map_err(failed)?;
+        }
         std::os::unix::fs::symlink(&real, link).map_err(failed)?;
     }
     Ok(real)
