@@ -165,3 +165,22 @@ async fn a_published_migration_that_was_changed_is_refused() {
     assert!(matches!(refusal, Err(MigrationFailure::Changed { .. })), "{refusal:?}");
     stack.stop().await;
 }
+
+#[tokio::test]
+async fn a_project_that_is_deleted_and_made_again_at_the_same_path_starts() {
+    use std::os::unix::fs::DirBuilderExt as _;
+    // Nobody but its owner may enter, as in /root: root's servers then keep their data elsewhere.
+    let closed = folder("again");
+    std::fs::DirBuilder::new().mode(0o700).create(&closed).unwrap_or_else(|error| panic!("{error}"));
+    let project = closed.join("project");
+    let durable_folder = || StackOptions { temporary: false, ..servers_only(&project) };
+    start(durable_folder()).await.stop().await;
+    remove(&project);
+    start(durable_folder()).await.stop().await;
+    start(durable_folder()).await.stop().await;
+    let elsewhere = kisum::local::account::elsewhere_root(&project);
+    remove(&closed);
+    if elsewhere.exists() {
+        remove(&elsewhere);
+    }
+}
