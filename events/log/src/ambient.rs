@@ -17,7 +17,7 @@ pub(crate) fn new_key_id() -> Uuid {
 }
 
 /// Time since this machine booted, suspended time included (CLOCK_BOOTTIME): the clock of ages and leases.
-pub fn boottime() -> Duration {
+pub(crate) fn boottime() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }

@@ -2,6 +2,9 @@
 //!
 //! INVARIANT: a batch holds at most one append for each stream, claim key and request id, and no stream that one of
 //! its appends writes and another guards. The others wait for the next batch.
+//!
+//! Two batches are in flight at once and may commit in either order: versions, claims and request ids decide what is
+//! right, never the order of sending.
 
 use crate::{
     AppendError, Receipt,

@@ -3,7 +3,7 @@
 //! It owns positions, versions and epochs. It knows no domain: what an event means, and what a state is the fold of,
 //! is given to it through [`kisum_events::Event`] and [`kisum_events::Aggregate`].
 
-pub mod ambient;
+mod ambient;
 mod append;
 mod appender;
 mod arrays;

@@ -310,7 +310,6 @@ async fn hashes_cover_every_event_and_chain_the_batches() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copied_database_refuses_to_be_written_or_to_prove_anything() {
-    let stack = servers::shared().await;
     let (database, log) = fresh().await;
     log.append(widen(&Loaded::new_stream(new_stream()), "x")).await.unwrap_or_else(|error| panic!("{error}"));
     log.pool().close().await;
@@ -326,7 +325,6 @@ async fn a_copied_database_refuses_to_be_written_or_to_prove_anything() {
     ] {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap_or_else(|error| panic!("{error}"));
     }
-    let _ = stack;
     let url = |url: &str| url.replace(&original, &copy);
     let copied = servers::LogDatabase {
         superuser_url: url(&database.superuser_url),

@@ -44,10 +44,14 @@ async fn append_many(log: &EventLog, count: usize) {
     }
 }
 
+async fn head(log: &EventLog) -> u64 {
+    log.head().await.unwrap_or_else(|error| panic!("{error}")).position
+}
+
 /// The stream, once it holds everything that the log does.
 async fn caught_up(stack: &Stack, log: &EventLog) -> Stream {
     let admin = jetstream::new(servers::nats(stack, "admin").await);
-    let head = log.head().await.unwrap_or_else(|error| panic!("{error}")).position;
+    let head = head(log).await;
     let waiting = async {
         loop {
             if let Ok(stream) = admin.get_stream("AUTH_1").await
@@ -99,9 +103,13 @@ async fn a_relay_killed_and_started_again_changes_nothing() {
     let mut stack = servers::start(&[Part::RelayAuth]).await;
     let log = auth_log(&stack).await;
     for _ in 0..4 {
+        let before = head(&log).await;
         let (log_here, burst) = (log.clone(), 400);
         let appending = tokio::spawn(async move { append_many(&log_here, burst).await });
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        // In the midst of the burst: the relay is at work.
+        while head(&log).await < before + 50 {
+            tokio::task::yield_now().await;
+        }
         stack.kill(Part::RelayAuth).await;
         appending.await.unwrap_or_else(|error| panic!("{error}"));
         stack.start_part(Part::RelayAuth).await.unwrap_or_else(|failure| panic!("{failure}"));

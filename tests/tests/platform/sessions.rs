@@ -45,7 +45,7 @@ async fn a_forged_refresh_token_is_refused_and_ends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_two_generations_old_after_its_grace_is_not_needed_to_go_on() {
+async fn a_session_goes_on_through_several_rotations() {
     let demo = demo::shared().await;
     let person = demo.sign_in(USER).await;
     let mut token = person.refresh;
