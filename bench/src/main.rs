@@ -2,7 +2,6 @@
 
 mod ambient;
 mod log;
-mod log_subject;
 mod report;
 
 use clap::{Parser, Subcommand};
@@ -18,11 +17,15 @@ struct Arguments {
 enum Bench {
     /// Append rates at 1, 64 and 1024 writers beside plain inserts on the same PostgreSQL.
     Log(log::Options),
+    /// One process of writers, as `log` starts them.
+    #[command(hide = true)]
+    LogWriters(log::Writers),
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().bench {
         Bench::Log(options) => log::run(options).await,
+        Bench::LogWriters(options) => log::write(options).await,
     }
 }

@@ -136,9 +136,15 @@ async fn snapshot(core: &Core, stream: &StreamName) -> Result<Snapshot, Problem>
                   coalesce((select b.last_position from log_batch b order by b.last_position desc limit 1), 0)
                       as "head!",
                   s.schema as "schema?", s.state as "state?",
-                  coalesce((select e.position from event e
-                            where e.stream = $1 and e.type = 'entitlement.changed'
-                            order by e.version desc limit 1), 0) as "entitlement_version!"
+                  coalesce((with recursive back as (
+                                select e.position, e.previous_in_stream, e.type from event e
+                                where e.position = s.position
+                                union all
+                                select e.position, e.previous_in_stream, e.type
+                                from back b join event e on e.position = b.previous_in_stream
+                                where b.type <> 'entitlement.changed')
+                            select b.position from back b where b.type = 'entitlement.changed'), 0)
+                      as "entitlement_version!"
            from (select 1) one left join stream s on s.name = $1"#,
         stream.as_str()
     )

@@ -156,23 +156,16 @@ impl Lane {
             return Called::Lost("no connection".to_owned());
         };
         let arrays = Arrays::new(batch.iter().map(|waiting| &waiting.prepared));
-        let rows = match tokio::time::timeout(CALL_MAX, arrays.call(conn)).await {
-            Ok(Ok(rows)) => rows,
+        let verdicts = match tokio::time::timeout(CALL_MAX, arrays.call(conn)).await {
+            Ok(Ok(verdicts)) => verdicts,
             Ok(Err(error)) if is_refusal(&error) => return Called::Refused(error),
             Ok(Err(error)) => return Called::Lost(error.to_string()),
             Err(_) => return Called::Lost("the call took too long".to_owned()),
         };
-        let mut waiting: Vec<Option<Waiting>> = batch.drain(..).map(Some).collect();
-        for row in rows {
-            let slot = usize::try_from(row.append).ok().and_then(|n| n.checked_sub(1)).and_then(|n| waiting.get_mut(n));
-            if let Some(one) = slot.and_then(Option::take) {
-                let verdict = row.read(self.log, &one.prepared.append);
-                // A caller that has gone away does not want the answer.
-                let _ = one.answer.send(verdict);
-            }
-        }
-        for one in waiting.into_iter().flatten() {
-            let _ = one.answer.send(Err(AppendError::Unavailable("the log gave no verdict".to_owned())));
+        for (index, one) in batch.drain(..).enumerate() {
+            let verdict = verdicts.read(self.log, index, &one.prepared.append);
+            // A caller that has gone away does not want the answer.
+            let _ = one.answer.send(verdict);
         }
         Called::Answered
     }

@@ -1,7 +1,7 @@
 //! A batch as the arrays that `append()` takes, and its verdicts read back.
 
 use crate::{AppendError, Receipt, append::Append};
-use kisum_events::{Log, StreamName};
+use kisum_events::{Effect, Log, StreamName};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -17,66 +17,67 @@ pub(crate) struct Prepared {
 
 /// One row an append.
 #[derive(Default)]
-struct Requests {
+struct Requests<'a> {
     id: Vec<Uuid>,
-    body: Vec<Option<Vec<u8>>>,
+    body: Vec<Option<&'a [u8]>>,
+    meta: Vec<&'a str>,
+    events: Vec<i32>,
+    access: Vec<i32>,
 }
 
 #[derive(Default)]
-struct Streams {
+struct Streams<'a> {
     append: Vec<i32>,
-    name: Vec<String>,
+    name: Vec<&'a str>,
     expected: Vec<i64>,
+    events: Vec<i32>,
+    last: Vec<i32>,
+    schema: Vec<i16>,
+    state: Vec<&'a str>,
+    sealed: Vec<Option<&'a [u8]>>,
+    person: Vec<Option<Uuid>>,
 }
 
 #[derive(Default)]
-struct Guards {
+struct Guards<'a> {
     append: Vec<i32>,
-    name: Vec<String>,
+    name: Vec<&'a str>,
     version: Vec<i64>,
 }
 
 #[derive(Default)]
-struct Claims {
+struct Claims<'a> {
     append: Vec<i32>,
-    key: Vec<String>,
+    key: Vec<&'a str>,
     take: Vec<bool>,
-    holder: Vec<String>,
+    holder: Vec<&'a str>,
 }
 
 #[derive(Default)]
-struct Events {
+struct Events<'a> {
     append: Vec<i32>,
     s: Vec<i32>,
-    stream: Vec<String>,
     ordinal: Vec<i32>,
+    access: Vec<i32>,
     id: Vec<Uuid>,
-    event_type: Vec<String>,
+    event_type: Vec<&'a str>,
     schema: Vec<i16>,
     company: Vec<Option<Uuid>>,
-    effect: Vec<String>,
-    data: Vec<String>,
-    own_position: Vec<Option<String>>,
-    sealed: Vec<Option<Vec<u8>>>,
+    effect: Vec<&'a str>,
+    data: Vec<&'a str>,
+    own_position: Vec<Option<&'a str>>,
+    sealed: Vec<Option<&'a [u8]>>,
     person: Vec<Option<Uuid>>,
-    meta: Vec<String>,
-    state_schema: Vec<Option<i16>>,
-    state: Vec<Option<String>>,
-    sealed_state: Vec<Option<Vec<u8>>>,
-    state_person: Vec<Option<Uuid>>,
-    request: Vec<Option<Uuid>>,
-    body: Vec<Option<Vec<u8>>>,
-    count: Vec<Option<i32>>,
 }
 
-/// The arguments of one call.
+/// The arguments of one call: see `migrations/log/0019_append.sql` for what each row says.
 #[derive(Default)]
-pub(crate) struct Arrays {
-    requests: Requests,
-    streams: Streams,
-    guards: Guards,
-    claims: Claims,
-    events: Events,
+pub(crate) struct Arrays<'a> {
+    requests: Requests<'a>,
+    streams: Streams<'a>,
+    guards: Guards<'a>,
+    claims: Claims<'a>,
+    events: Events<'a>,
 }
 
 fn signed(value: u64) -> i64 {
@@ -87,8 +88,12 @@ fn number(index: usize) -> i32 {
     i32::try_from(index).unwrap_or(i32::MAX)
 }
 
-impl Arrays {
-    pub(crate) fn new<'a>(batch: impl IntoIterator<Item = &'a Prepared>) -> Self {
+fn schema(value: u16) -> i16 {
+    i16::try_from(value).unwrap_or(i16::MAX)
+}
+
+impl<'a> Arrays<'a> {
+    pub(crate) fn new(batch: impl IntoIterator<Item = &'a Prepared>) -> Self {
         let mut arrays = Self::default();
         for (index, prepared) in batch.into_iter().enumerate() {
             arrays.push(number(index + 1), prepared);
@@ -96,157 +101,179 @@ impl Arrays {
         arrays
     }
 
-    fn push(&mut self, n: i32, prepared: &Prepared) {
+    fn push(&mut self, n: i32, prepared: &'a Prepared) {
         let append = &prepared.append;
-        let body = append.body_hash.map(|hash| hash.to_vec());
-        self.requests.id.push(append.request.uuid());
-        self.requests.body.push(body.clone());
         for (stream, version) in &append.guards {
             self.guards.append.push(n);
-            self.guards.name.push(stream.as_str().to_owned());
+            self.guards.name.push(stream.as_str());
             self.guards.version.push(signed(*version));
         }
         for change in &append.claims {
             self.claims.append.push(n);
-            self.claims.key.push(change.key.as_str().to_owned());
+            self.claims.key.push(change.key.as_str());
             self.claims.take.push(change.take);
-            self.claims.holder.push(change.holder.as_str().to_owned());
+            self.claims.holder.push(change.holder.as_str());
         }
         let first = self.events.id.len();
+        // Counted from the batch's first event, for `e_access`; from the append's first for `r_access`.
+        let mut last_access = 0;
         let mut sealed_events = prepared.sealed_events.iter();
         for (write, sealed_state) in append.writes.iter().zip(&prepared.sealed_states) {
-            self.streams.append.push(n);
-            self.streams.name.push(write.stream.as_str().to_owned());
-            self.streams.expected.push(signed(write.expected));
-            let s = number(self.streams.name.len());
-            let person = write.person.map(kisum_events::UserId::uuid);
+            let s = number(self.streams.name.len() + 1);
             let events = &mut self.events;
             for (index, event) in write.events.iter().enumerate() {
-                let last = index + 1 == write.events.len();
-                let sealed = sealed_events.next().cloned().flatten();
+                let sealed = sealed_events.next().and_then(Option::as_deref);
                 events.append.push(n);
                 events.s.push(s);
-                events.stream.push(write.stream.as_str().to_owned());
                 events.ordinal.push(number(index + 1));
+                events.access.push(last_access);
                 events.id.push(event.id.uuid());
-                events.event_type.push(event.event_type.to_owned());
-                events.schema.push(i16::try_from(event.schema).unwrap_or(i16::MAX));
+                events.event_type.push(event.event_type);
+                events.schema.push(schema(event.schema));
                 events.company.push(event.company.map(kisum_events::CompanyId::uuid));
-                events.effect.push(event.effect.name().to_owned());
-                events.data.push(event.data.clone());
-                events.own_position.push(event.own_position.map(str::to_owned));
-                events.person.push(if sealed.is_some() { person } else { None });
+                events.effect.push(event.effect.name());
+                events.data.push(&event.data);
+                events.own_position.push(event.own_position);
+                events.person.push(if sealed.is_some() { write.person.map(kisum_events::UserId::uuid) } else { None });
                 events.sealed.push(sealed);
-                events.meta.push(prepared.meta.clone());
-                events.state_schema.push(last.then(|| i16::try_from(write.state_schema).unwrap_or(i16::MAX)));
-                events.state.push(last.then(|| write.state.clone()));
-                events.sealed_state.push(if last { sealed_state.clone() } else { None });
-                events.state_person.push(if last && sealed_state.is_some() { person } else { None });
-                events.request.push(None);
-                events.body.push(None);
-                events.count.push(None);
+                if event.effect != Effect::None {
+                    last_access = number(events.id.len());
+                }
             }
+            let sealed_state = sealed_state.as_deref();
+            let streams = &mut self.streams;
+            streams.append.push(n);
+            streams.name.push(write.stream.as_str());
+            streams.expected.push(signed(write.expected));
+            streams.events.push(number(write.events.len()));
+            streams.last.push(number(self.events.id.len()));
+            streams.schema.push(schema(write.state_schema));
+            streams.state.push(&write.state);
+            streams.person.push(sealed_state.and(write.person).map(kisum_events::UserId::uuid));
+            streams.sealed.push(sealed_state);
         }
-        let count = self.events.id.len() - first;
-        if let (Some(request), Some(stored_body), Some(events)) =
-            (self.events.request.get_mut(first), self.events.body.get_mut(first), self.events.count.get_mut(first))
-        {
-            *request = Some(append.request.uuid());
-            *stored_body = body;
-            *events = Some(number(count));
-        }
+        self.requests.id.push(append.request.uuid());
+        self.requests.body.push(append.body_hash.as_ref().map(<[u8; 32]>::as_slice));
+        self.requests.meta.push(&prepared.meta);
+        self.requests.events.push(number(self.events.id.len() - first));
+        self.requests.access.push((last_access - number(first)).max(0));
     }
 
-    /// Sends the one call. The answer has a verdict for each append, in any order.
-    pub(crate) async fn call(&self, conn: &mut PgConnection) -> Result<Vec<VerdictRow>, sqlx::Error> {
+    /// Sends the one call. The answer has a verdict for each append.
+    pub(crate) async fn call(&self, conn: &mut PgConnection) -> Result<Verdicts, sqlx::Error> {
         let (r, s, g, c, e) = (&self.requests, &self.streams, &self.guards, &self.claims, &self.events);
-        // Arrays with nulls cannot be checked against their parameter types; the function's signature does.
+        // Borrowed texts and arrays with nulls cannot be checked against their parameter types; the function's
+        // signature does.
         sqlx::query_as!(
-            VerdictRow,
-            r#"select append as "append!", verdict as "verdict!", name, actual, holder, first_position, last_position,
-                      epoch as "epoch!"
+            Verdicts,
+            r#"select epoch as "epoch!", first as "first!: _", bad_append as "bad_append?", bad_verdict as "bad_verdict?",
+                      bad_name as "bad_name?: _", bad_actual as "bad_actual?: _", bad_holder as "bad_holder?: _",
+                      bad_first as "bad_first?: _", bad_last as "bad_last?: _"
                from append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-                           $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)"#,
+                           $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)"#,
             &r.id,
             &r.body as _,
+            &r.meta as _,
+            &r.events,
+            &r.access,
             &s.append,
-            &s.name,
+            &s.name as _,
             &s.expected,
+            &s.events,
+            &s.last,
+            &s.schema,
+            &s.state as _,
+            &s.sealed as _,
+            &s.person as _,
             &g.append,
-            &g.name,
+            &g.name as _,
             &g.version,
             &c.append,
-            &c.key,
+            &c.key as _,
             &c.take,
-            &c.holder,
+            &c.holder as _,
             &e.append,
             &e.s,
-            &e.stream,
             &e.ordinal,
+            &e.access,
             &e.id,
-            &e.event_type,
+            &e.event_type as _,
             &e.schema,
             &e.company as _,
-            &e.effect,
-            &e.data,
+            &e.effect as _,
+            &e.data as _,
             &e.own_position as _,
             &e.sealed as _,
             &e.person as _,
-            &e.meta,
-            &e.state_schema as _,
-            &e.state as _,
-            &e.sealed_state as _,
-            &e.state_person as _,
-            &e.request as _,
-            &e.body as _,
-            &e.count as _,
         )
-        .fetch_all(conn)
+        .fetch_one(conn)
         .await
     }
 }
 
-/// One append's verdict as `append()` gives it.
+/// The verdicts of one call as `append()` gives them: first positions of what was made, and one row of `bad_*` for
+/// each append that was not.
 #[derive(Debug)]
-pub(crate) struct VerdictRow {
-    pub(crate) append: i32,
-    verdict: String,
-    name: Option<String>,
-    actual: Option<i64>,
-    holder: Option<String>,
-    first_position: Option<i64>,
-    last_position: Option<i64>,
+pub(crate) struct Verdicts {
     epoch: i32,
+    first: Vec<Option<i64>>,
+    bad_append: Option<Vec<i32>>,
+    bad_verdict: Option<Vec<String>>,
+    bad_name: Option<Vec<Option<String>>>,
+    bad_actual: Option<Vec<Option<i64>>>,
+    bad_holder: Option<Vec<Option<String>>>,
+    bad_first: Option<Vec<Option<i64>>>,
+    bad_last: Option<Vec<Option<i64>>>,
 }
 
-impl VerdictRow {
-    /// The verdict in the caller's terms.
-    pub(crate) fn read(self, log: Log, append: &Append) -> Result<Receipt, AppendError> {
-        let unsigned = |value: Option<i64>| value.and_then(|v| u64::try_from(v).ok()).unwrap_or(0);
-        let stream = || StreamName::from_stored(self.name.clone().unwrap_or_default());
-        match self.verdict.as_str() {
-            "ok" | "duplicate" => Ok(Receipt {
-                log,
-                epoch: u32::try_from(self.epoch).unwrap_or(0),
-                first: unsigned(self.first_position),
-                last: unsigned(self.last_position),
-                duplicate: self.verdict == "duplicate",
-            }),
-            "reused" => Err(AppendError::RequestReused),
-            "version" => {
+impl Verdicts {
+    /// The verdict on one append of the batch, counted from 0, in the caller's terms.
+    pub(crate) fn read(&self, log: Log, index: usize, append: &Append) -> Result<Receipt, AppendError> {
+        if let Some(first) = self.first.get(index).copied().flatten() {
+            let events = append.writes.iter().map(|write| write.events.len()).sum::<usize>();
+            let first = unsigned(Some(first));
+            let last = first.saturating_add(u64::try_from(events).unwrap_or(0)).saturating_sub(1);
+            return Ok(self.receipt(log, first, last, false));
+        }
+        let row = self.bad_append.iter().flatten().position(|append| *append == number(index + 1));
+        let Some(row) = row else {
+            return Err(AppendError::Unavailable("the log gave no verdict".to_owned()));
+        };
+        let (name, actual) = (at(&self.bad_name, row), unsigned(at(&self.bad_actual, row)));
+        let stream = || StreamName::from_stored(name.clone().unwrap_or_default());
+        match self.bad_verdict.iter().flatten().nth(row).map(String::as_str) {
+            Some("duplicate") => {
+                let (first, last) = (unsigned(at(&self.bad_first, row)), unsigned(at(&self.bad_last, row)));
+                Ok(self.receipt(log, first, last, true))
+            }
+            Some("reused") => Err(AppendError::RequestReused),
+            Some("version") => {
                 let stream = stream();
                 let expected = append.writes.iter().find(|write| write.stream == stream).map_or(0, |w| w.expected);
-                Err(AppendError::Version { stream, expected, actual: unsigned(self.actual) })
+                Err(AppendError::Version { stream, expected, actual })
             }
-            "guard" => {
+            Some("guard") => {
                 let stream = stream();
                 let expected = append.guards.iter().find(|(name, _)| *name == stream).map_or(0, |(_, v)| *v);
-                Err(AppendError::Guard { stream, expected, actual: unsigned(self.actual) })
+                Err(AppendError::Guard { stream, expected, actual })
             }
-            "claim" => {
-                Err(AppendError::Claim { key: self.name.unwrap_or_default(), holder: self.holder.unwrap_or_default() })
+            Some("claim") => {
+                let holder = at(&self.bad_holder, row).unwrap_or_default();
+                Err(AppendError::Claim { key: name.unwrap_or_default(), holder })
             }
-            other => Err(AppendError::Unavailable(format!("the log gave the unknown verdict '{other}'"))),
+            other => Err(AppendError::Unavailable(format!("the log gave the unknown verdict {other:?}"))),
         }
     }
+
+    fn receipt(&self, log: Log, first: u64, last: u64, duplicate: bool) -> Receipt {
+        Receipt { log, epoch: u32::try_from(self.epoch).unwrap_or(0), first, last, duplicate }
+    }
+}
+
+fn unsigned(value: Option<i64>) -> u64 {
+    value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0)
+}
+
+fn at<T: Clone>(column: &Option<Vec<Option<T>>>, row: usize) -> Option<T> {
+    column.as_ref()?.get(row)?.clone()
 }

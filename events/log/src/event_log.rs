@@ -69,14 +69,20 @@ impl EventLog {
         Ok(holder.map(StreamName::from_stored))
     }
 
-    /// The position of a stream's event of that version.
+    /// The position of a stream's event of that version. Walks back from the stream's end, one row an event.
     ///
     /// # Errors
     /// [`LoadError::Database`].
     pub async fn position_of(&self, stream: &StreamName, version: u64) -> Result<Option<Position>, LoadError> {
         let version = i64::try_from(version).unwrap_or(i64::MAX);
         let position = sqlx::query_scalar!(
-            "select position from event where stream = $1 and version = $2",
+            r#"with recursive back as (
+                   select e.position, e.previous_in_stream, e.version
+                   from stream s join event e on e.position = s.position where s.name = $1
+                   union all
+                   select e.position, e.previous_in_stream, e.version
+                   from back b join event e on e.position = b.previous_in_stream where b.version > $2)
+               select position as "position!" from back where version = $2"#,
             stream.as_str(),
             version
         )

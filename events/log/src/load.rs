@@ -79,10 +79,15 @@ pub(crate) async fn refold<A: Aggregate>(
     version_max: u64,
 ) -> Result<A, LoadError> {
     let rows = sqlx::query!(
-        r#"select e.position, e.id, e.version, e.type as event_type, e.schema, e.data, e.sealed, e.person,
+        r#"with recursive back as (
+               select e.position, e.previous_in_stream
+               from stream s join event e on e.position = s.position where s.name = $1
+               union all
+               select e.position, e.previous_in_stream from back b join event e on e.position = b.previous_in_stream)
+           select e.position, e.id, e.version, e.type as event_type, e.schema, e.data, e.sealed, e.person,
                   k.key_id as "key_id?", k.wrapped as "wrapped?", k.wrapped_by as "wrapped_by?"
-           from event e left join person_key k on k.person = e.person
-           where e.stream = $1 and e.version <= $2 order by e.version"#,
+           from back b join event e on e.position = b.position left join person_key k on k.person = e.person
+           where e.version <= $2 order by e.version"#,
         stream.as_str(),
         i64::try_from(version_max).unwrap_or(i64::MAX)
     )

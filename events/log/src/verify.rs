@@ -165,13 +165,19 @@ async fn batches(conn: &mut PgConnection, end: i64) -> Result<u64, VerifyError> 
 async fn streams(conn: &mut PgConnection, end: i64) -> Result<(), VerifyError> {
     let row = sqlx::query!(
         r#"with counted as (
-               select position, stream, version, row_number() over (partition by stream order by position) as expected
+               select position, stream, version, previous_in_stream,
+                      row_number() over (partition by stream order by position) as expected,
+                      lag(position, 1, 0::bigint) over (partition by stream order by position) as expected_previous
                from event where position <= $1),
            last as (
                select stream, max(version) as version, max(position) as position from counted group by stream)
            select position as "position!", what as "what!" from (
                select position, 'it has version ' || version || ' in its stream, not ' || expected as what
                from counted where version <> expected
+               union all
+               select position, 'it names position ' || previous_in_stream || ' as the one before it in its stream, not '
+                                || expected_previous
+               from counted where previous_in_stream <> expected_previous
                union all
                select coalesce(l.position, s.position),
                       'the state of ' || coalesce(s.name, l.stream) || ' does not stand at its last event'

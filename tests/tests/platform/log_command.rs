@@ -44,6 +44,7 @@ async fn a_change_to_any_column_of_an_event_is_found_with_its_position() {
     for change in [
         "epoch = 2",
         "previous_access_position = 5",
+        "previous_in_stream = 5",
         "id = gen_random_uuid()",
         "stream = 'counted-other'",
         "version = 8",

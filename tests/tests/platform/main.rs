@@ -2,6 +2,7 @@
 #![allow(clippy::indexing_slicing, reason = "a test that looks where nothing is has failed")]
 
 mod append;
+mod append_shapes;
 mod configuration;
 mod conventions;
 mod edges;
