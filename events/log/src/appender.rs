@@ -3,7 +3,7 @@
 //! INVARIANT: a batch holds at most one append for each stream, claim key and request id, and no stream that one of
 //! its appends writes and another guards. The others wait for the next batch.
 //!
-//! Two batches are in flight at once and may commit in either order: versions, claims and request ids decide what is
+//! Two batches may be in flight at once and may commit in either order: versions, claims and request ids decide what is
 //! right, never the order of sending.
 
 use crate::{
@@ -15,11 +15,14 @@ use kisum_events::Log;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use std::{
     collections::{HashSet, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
-    sync::{Mutex, mpsc, oneshot},
+    sync::{Mutex, Notify, mpsc, oneshot},
     time::Instant,
 };
 
@@ -33,49 +36,81 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from
 
 /// One append and who waits for it.
 pub(crate) struct Waiting {
-    pub(crate) prepared: Prepared,
+    /// Boxed: it moves from hand to hand.
+    pub(crate) prepared: Box<Prepared>,
     pub(crate) answer: oneshot::Sender<Result<Receipt, AppendError>>,
 }
 
 /// Calls in flight at once, each on a connection of its own: while the server works on one batch, the next is put
 /// together and sent. The log's lock keeps them in order.
 const LANES: usize = 2;
+/// A second call goes off beside another only with this many appends. Fewer wait for the answer to the first: each call
+/// costs the server a fixed part and a flush to disk, whatever it holds.
+const SECOND_MIN: usize = BATCH_MAX / 2;
 
 pub(crate) fn spawn(log: Log, options: &PgConnectOptions) -> mpsc::Sender<Waiting> {
     let (sender, receiver) = mpsc::channel(BATCH_MAX);
-    let gathering = Arc::new(Mutex::new(Gathering { receiver, pending: VecDeque::new() }));
+    let flights = Arc::new(Flights::default());
+    let gathering = Gathering { receiver, pending: VecDeque::new(), flights: flights.clone() };
+    let gathering = Arc::new(Mutex::new(gathering));
     for _ in 0..LANES {
-        let lane = Lane { log, options: options.clone(), conn: None, gathering: gathering.clone() };
-        tokio::spawn(lane.run());
+        let (gathering, flights) = (gathering.clone(), flights.clone());
+        tokio::spawn(Lane { log, options: options.clone(), conn: None, gathering, flights }.run());
     }
     sender
+}
+
+/// The calls that are in flight.
+#[derive(Default)]
+struct Flights {
+    count: AtomicUsize,
+    landed: Notify,
+}
+
+impl Flights {
+    fn land(&self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
+        self.landed.notify_one();
+    }
 }
 
 /// What waits to be sent. One lane at a time gathers.
 struct Gathering {
     receiver: mpsc::Receiver<Waiting>,
     pending: VecDeque<Waiting>,
+    flights: Arc<Flights>,
 }
 
 impl Gathering {
-    /// Whatever has gathered and can go together; waits for the first. Empty when nobody can append any more.
+    /// Whatever has gathered and can go together, and counts it as in flight; waits until something should go. Empty
+    /// when nobody can append any more.
     async fn next_batch(&mut self) -> Vec<Waiting> {
+        let mut closed = false;
         loop {
-            if self.pending.is_empty() {
-                match self.receiver.recv().await {
-                    Some(waiting) => self.pending.push_back(waiting),
-                    None => return Vec::new(),
-                }
-            }
             while self.pending.len() < BATCH_MAX
                 && let Ok(waiting) = self.receiver.try_recv()
             {
                 self.pending.push_back(waiting);
             }
-            // Who was told that it took too long must not find it done later: what was not sent yet is dropped.
-            self.pending.retain(|waiting| !waiting.answer.is_closed());
-            if !self.pending.is_empty() {
+            if closed && self.pending.is_empty() {
+                return Vec::new();
+            }
+            let alone = self.flights.count.load(Ordering::Acquire) == 0;
+            if self.pending.len() >= if alone { 1 } else { SECOND_MIN } {
+                // Who was told that it took too long must not find it done later: what was not sent yet is dropped.
+                self.pending.retain(|waiting| !waiting.answer.is_closed());
+                if self.pending.is_empty() {
+                    continue;
+                }
+                self.flights.count.fetch_add(1, Ordering::AcqRel);
                 return next_batch(&mut self.pending);
+            }
+            tokio::select! {
+                received = self.receiver.recv(), if !closed => match received {
+                    Some(waiting) => self.pending.push_back(waiting),
+                    None => closed = true,
+                },
+                () = self.flights.landed.notified() => {}
             }
         }
     }
@@ -86,6 +121,7 @@ struct Lane {
     options: PgConnectOptions,
     conn: Option<PgConnection>,
     gathering: Arc<Mutex<Gathering>>,
+    flights: Arc<Flights>,
 }
 
 /// How a call went.
@@ -107,6 +143,7 @@ impl Lane {
             metrics::histogram!("kisum_append_batch_size", "log" => self.log.name()).record(batch.len() as f64);
             let started = Instant::now();
             self.commit(batch).await;
+            self.flights.land();
             metrics::histogram!("kisum_append_seconds", "log" => self.log.name())
                 .record(started.elapsed().as_secs_f64());
         }
@@ -155,7 +192,7 @@ impl Lane {
         let Some(conn) = self.conn.as_mut() else {
             return Called::Lost("no connection".to_owned());
         };
-        let arrays = Arrays::new(batch.iter().map(|waiting| &waiting.prepared));
+        let arrays = Arrays::new(batch.iter().map(|waiting| waiting.prepared.as_ref()));
         let verdicts = match tokio::time::timeout(CALL_MAX, arrays.call(conn)).await {
             Ok(Ok(verdicts)) => verdicts,
             Ok(Err(error)) if is_refusal(&error) => return Called::Refused(error),
@@ -277,7 +314,7 @@ mod tests {
             append.claim(ClaimKey::email(key), &stream("holder"));
         }
         let prepared = Prepared { append, meta: String::new(), sealed_events: Vec::new(), sealed_states: Vec::new() };
-        Waiting { prepared, answer: oneshot::channel().0 }
+        Waiting { prepared: Box::new(prepared), answer: oneshot::channel().0 }
     }
 
     /// The batches that appends go in, each by its request's number.

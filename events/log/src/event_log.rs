@@ -106,7 +106,7 @@ impl EventLog {
     /// [`AppendError`]: each append gets its own verdict, whatever goes with it in one batch.
     pub async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
         append.check()?;
-        let prepared = self.prepare(append).await?;
+        let prepared = Box::new(self.prepare(append).await?);
         let (answer, verdict) = oneshot::channel();
         let gone = || AppendError::Unavailable("the appender has stopped".to_owned());
         self.appender.send(Waiting { prepared, answer }).await.map_err(|_| gone())?;
