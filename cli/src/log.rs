@@ -1,7 +1,8 @@
 //! `kisum log`: looking at a log, following it, and verifying it against itself.
 //!
-//! It reads with the run-time role's rights and shows public parts alone.
+//! It reads with the run-time role's rights and shows public parts alone. Beginning an epoch takes the owner's.
 
+mod epoch;
 mod show;
 mod verify;
 
@@ -56,6 +57,11 @@ enum Command {
     },
     /// Check contiguity, hashes, the chain of batches and the versions of streams.
     Verify,
+    /// The epoch: which history of the log this database is.
+    Epoch {
+        #[command(subcommand)]
+        command: epoch::Command,
+    },
 }
 
 /// The database cannot be reached: exit code 3.
@@ -68,7 +74,7 @@ struct Unreachable {
 
 /// 3 when the database cannot be reached.
 pub fn exit_code(cause: &(dyn Error + 'static)) -> Option<u8> {
-    cause.downcast_ref::<Unreachable>().map(|_| 3)
+    cause.downcast_ref::<Unreachable>().map(|_| 3).or_else(|| epoch::exit_code(cause))
 }
 
 /// Runs the command.
@@ -77,7 +83,15 @@ pub fn exit_code(cause: &(dyn Error + 'static)) -> Option<u8> {
 /// A position beyond the head, an epoch that is refused, a database that cannot be reached.
 pub async fn run(args: Args) -> Result<ExitCode> {
     let log: Log = args.log.into();
-    let pool = connect(log, args.url).await?;
+    let database = match log {
+        Log::Auth => Database::Auth,
+        Log::Core => Database::Core,
+    };
+    let variable = match args.command {
+        Command::Epoch { .. } => database.owner_url_variable(),
+        _ => database.url_variable(),
+    };
+    let pool = connect(log, args.url, variable).await?;
     let print = |event: &Envelope| show::print(event, args.json);
     match args.command {
         Command::Head => head(&pool, log, args.json).await,
@@ -101,15 +115,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             tail(Follow::new(pool, log, at, None), &filter, print).await
         }
         Command::Verify => verify::run(&pool, log, args.json).await,
+        Command::Epoch { command } => epoch::run(&pool, log, command, args.json).await,
     }
 }
 
-async fn connect(log: Log, url: Option<String>) -> Result<PgPool> {
-    let database = match log {
-        Log::Auth => Database::Auth,
-        Log::Core => Database::Core,
-    };
-    let variable = database.url_variable();
+async fn connect(log: Log, url: Option<String>, variable: &str) -> Result<PgPool> {
     let url = url.or_else(|| ambient::variable(variable)).with_context(|| format!("{variable} is not set"))?;
     let options = url.parse::<sqlx::postgres::PgConnectOptions>().with_context(|| format!("{variable} is no URL"))?;
     // Verifying reads a whole log in a few long statements; the role's own limit is made for requests.

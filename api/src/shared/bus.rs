@@ -4,7 +4,7 @@
 
 use super::{ambient, config::Secret, server::ServeError};
 use async_nats::{Client, ConnectOptions, connection::State};
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 /// Reconnects wait a random time up to a bound that doubles: 50 ms to 5 s (`consistency.md`, *Herds*).
 const RECONNECT: (u64, u64) = (50, 5_000);
@@ -15,15 +15,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// [`ServeError::Dependency`] when the address or the credentials are refused.
 pub async fn connect(variable: &'static str, url: &Secret, user: &str) -> Result<Client, ServeError> {
-    // The client takes credentials from its options alone and ignores those in an address.
     let refused = |source| ServeError::Dependency { name: variable, source: Box::new(source) };
-    let address: async_nats::ServerAddr = url.expose().parse().map_err(refused)?;
-    let credentials = address.username().zip(address.password());
-    let options = match credentials {
-        Some((user, password)) => ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned()),
-        None => ConnectOptions::new(),
-    };
-    options
+    options(url)
+        .map_err(refused)?
         .name(format!("kisum-{user}"))
         .custom_inbox_prefix(format!("_INBOX.{user}"))
         .connection_timeout(CONNECT_TIMEOUT)
@@ -33,6 +27,30 @@ pub async fn connect(variable: &'static str, url: &Secret, user: &str) -> Result
         .connect(url.expose())
         .await
         .map_err(|source| ServeError::Dependency { name: variable, source: Box::new(source) })
+}
+
+/// Connects once, for a command that somebody waits for: a server that is down is an error.
+///
+/// # Errors
+/// When nobody answers in time, or the credentials are refused.
+pub async fn connect_once(url: &Secret, user: &str) -> Result<Client, Box<dyn Error + Send + Sync>> {
+    let connecting = options(url)?
+        .name(format!("kisum-{user}"))
+        .custom_inbox_prefix(format!("_INBOX.{user}"))
+        .connection_timeout(CONNECT_TIMEOUT)
+        .connect(url.expose());
+    // The client's own limit is for one address; a name may have several.
+    Ok(tokio::time::timeout(CONNECT_TIMEOUT, connecting).await??)
+}
+
+/// The client takes credentials from its options alone and ignores those in an address.
+fn options(url: &Secret) -> Result<ConnectOptions, std::io::Error> {
+    let address: async_nats::ServerAddr = url.expose().parse()?;
+    let credentials = address.username().zip(address.password());
+    Ok(match credentials {
+        Some((user, password)) => ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned()),
+        None => ConnectOptions::new(),
+    })
 }
 
 fn reconnect_delay(attempts: usize) -> Duration {

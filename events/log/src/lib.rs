@@ -7,6 +7,7 @@ mod ambient;
 mod append;
 mod appender;
 mod arrays;
+mod epoch;
 mod error;
 mod event_log;
 mod follow;
@@ -18,6 +19,10 @@ mod seal;
 mod verify;
 
 pub use append::{Append, ClaimKey, Receipt};
+pub use epoch::{
+    EpochBegun, EpochError, EpochStanding, LogIdentity, LogStream, LogStreams, Published, StreamsError, UnknownEvent,
+    begin_epoch,
+};
 pub use error::{AppendError, LoadError, OpenError, SealError};
 pub use event_log::EventLog;
 pub use follow::{Follow, FollowError};

@@ -20,6 +20,10 @@ fn runs_on(path: &str) -> Vec<(Database, &'static str)> {
     let owned = [(Database::Auth, "kisum_auth"), (Database::Core, "kisum_core")];
     match path {
         "events/log/src/read.rs" | "events/log/src/head.rs" => [owned, relayed].concat(),
+        // Epochs are begun by the owner alone.
+        path if path.starts_with("events/log/src/epoch") => {
+            vec![(Database::Auth, "auth_owner"), (Database::Core, "core_owner")]
+        }
         path if path.starts_with("events/log/") || path == "api/src/shared/idempotency.rs" => owned.to_vec(),
         path if path.starts_with("projectors/") || path.starts_with("api/src/auth/") => {
             vec![(Database::Auth, "kisum_auth")]
