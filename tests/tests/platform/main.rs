@@ -6,6 +6,7 @@ mod append_shapes;
 mod configuration;
 mod conventions;
 mod edges;
+mod epoch;
 mod freshness;
 mod log_command;
 mod matrix;

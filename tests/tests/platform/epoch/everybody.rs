@@ -1,0 +1,1 @@
+//! A whole platform over an epoch change: nobody but the relay has to be started again.
