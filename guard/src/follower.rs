@@ -31,6 +31,9 @@ enum FetchError {
     Ask(#[from] AskError),
     #[error("the log's pages have a hole after {0}")]
     Hole(u64),
+    /// Whoever answered stands on a history that is over: its silence about an event says nothing.
+    #[error("the log's pages are of epoch {0}, which is over")]
+    OlderEpoch(u32),
 }
 
 /// Whether a log goes on in the epoch that is followed.
@@ -43,6 +46,7 @@ enum Epoch {
 /// Follows for ever.
 pub(crate) async fn follow(shared: Arc<Shared>, log: Log) {
     let mut subscription = subscribe(&shared, log).await;
+    let mut over = 0;
     loop {
         shared.state_mut().forget(log);
         while !start_cold(&shared, log).await {
@@ -51,6 +55,11 @@ pub(crate) async fn follow(shared: Arc<Shared>, log: Log) {
         shared.prove_now.notify_one();
         let at = shared.state().applied(log).unwrap_or_default();
         tracing::info!(%log, epoch = at.epoch, position = at.position, "following the log");
+        if at.epoch <= over {
+            // Who was asked does not know of the new epoch yet, and every event of it would lead here again.
+            tokio::time::sleep(jittered(AGAIN_AFTER, JITTER_PERCENT)).await;
+        }
+        over = at.epoch;
         Follower { shared: &shared, log, hole: false, fetch_after: shared.clock.boot() }.run(&mut subscription).await;
         tracing::warn!(%log, "a new epoch began; starting cold");
     }
@@ -182,6 +191,9 @@ impl Follower<'_> {
             let LogPage { epoch, events } = self.shared.auth.log(self.log, at.position).await?;
             if epoch > at.epoch {
                 return Ok(Epoch::New);
+            }
+            if epoch < at.epoch {
+                return Err(FetchError::OlderEpoch(epoch));
             }
             let is_last = events.len() < PAGE_LEN;
             for envelope in &events {

@@ -22,7 +22,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION};
 use jsonwebtoken::Algorithm;
-use kisum_events::{AccessAnswer, AccessOutcome, AccessSubject, Envelope, Heads, Log, Position};
+use kisum_events::{AccessAnswer, AccessOutcome, AccessSubject, Envelope, Head, Heads, Log, Position};
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
@@ -51,6 +51,9 @@ struct Script {
     asked: u32,
     /// Answers are computed from before this many events of the core log.
     core_lag: u64,
+    /// The epochs that heads tell of, and those that everything else is answered from, after the first.
+    heads_later: u32,
+    later: u32,
     is_down: bool,
 }
 
@@ -63,12 +66,15 @@ impl Script {
         let outcome = self.outcomes.get(&user_n).copied().unwrap_or(AccessOutcome::Active);
         let permissions: &[&str] = if self.without.contains(&user_n) { &[] } else { &["finance.bills.read"] };
         let is_active = outcome == AccessOutcome::Active;
+        let mut as_of = as_of(Self::position(&self.log), Self::position(&self.core) - self.core_lag);
+        as_of.auth.epoch += self.later;
+        as_of.core.epoch += self.later;
         AccessAnswer {
             outcome,
             context: is_active.then(|| context(user_n, 1, user_n, permissions)),
             access_version: 1,
             entitlement_version: 1,
-            as_of: as_of(Self::position(&self.log), Self::position(&self.core) - self.core_lag),
+            as_of,
             subject: AccessSubject { user_id: user(user_n), ..subject(user_n, 1, is_active.then_some(user_n)) },
         }
     }
@@ -107,11 +113,12 @@ impl Auth {
         if script.is_down {
             return StatusCode::BAD_GATEWAY.into_response();
         }
-        let head = |events: &[Envelope]| Some(head(Script::position(events)));
+        let epoch = 1 + script.heads_later;
+        let head = |events: &[Envelope]| Some(Head { epoch, ..head(Script::position(events)) });
         match parts.uri.path() {
             "/internal/v1/heads" => Self::success(&json!(Heads { auth: head(&script.log), core: head(&script.core) })),
             "/internal/v1/revocations" => Self::success(
-                &json!({ "epoch": 1, "position": 100, "sessions": [{ "sid": session(66), "until": wall() }] }),
+                &json!({ "epoch": 1 + script.later, "position": 100, "sessions": [{ "sid": session(66), "until": wall() }] }),
             ),
             _ => {
                 script.asked += 1;
@@ -138,7 +145,7 @@ impl Auth {
         let after: Position = page["after"].parse().unwrap();
         let events = if log == Log::Auth { &script.log } else { &script.core };
         let events: Vec<&Envelope> = events.iter().filter(|event| event.position > after).collect();
-        Self::success(&json!({ "epoch": 1, "events": events }))
+        Self::success(&json!({ "epoch": 1 + script.later, "events": events }))
     }
 
     async fn serve(self) -> String {
@@ -246,6 +253,22 @@ async fn an_entitlement_change_reaches_the_guard_by_the_other_log() {
     let event = entitlement_changed(101, 100, 1);
     auth.script().core.push(event);
     until(&clock, || async { reads(&guard, 1).await.is_err() }).await;
+}
+
+#[tokio::test]
+async fn in_a_new_epoch_nothing_known_before_counts_and_nobody_of_the_old_one_is_believed() {
+    let (guard, auth, clock) = guarded().await;
+    reads(&guard, 1).await.unwrap();
+    // The new history never gave the permission, and no event of it says so.
+    auth.script().without.push(1);
+    auth.script().heads_later = 1;
+    until(&clock, || async { reads(&guard, 1).await.is_err() }).await;
+    for _ in 0..20 {
+        assert_eq!(refused(&guard, 1).await.0, 503, "an answer of the epoch that is over proves nothing");
+    }
+    auth.script().later = 1;
+    until(&clock, || async { refused(&guard, 1).await == (403, "missing_permission") }).await;
+    reads(&guard, 2).await.unwrap();
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ pub enum EpochError {
 
 impl From<sqlx::Error> for EpochError {
     fn from(error: sqlx::Error) -> Self {
-        // PostgreSQL, appendix A: read-only transaction, insufficient privilege, undefined function, lock not available.
+        // PostgreSQL, appendix A: read-only transaction, insufficient privilege, undefined function, lock not had.
         match error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
             Some("25006") => Self::Standby,
             Some("42501") => Self::NotOwner,

@@ -1,7 +1,7 @@
 //! What `kisum log epoch` says: lines for people, one object for programs.
 
 use super::{Done, Due, Found};
-use kisum_events::Log;
+use kisum_events::{Effect, Log};
 use kisum_log::{EpochStanding, LogIdentity, Published, UnknownEvent, relay::stream_name};
 use serde_json::{Value, json};
 
@@ -60,7 +60,8 @@ fn published_lines(stream: &str, published: &Published) {
     for event in &published.first {
         let recorded = event.recorded_at.map(|at| at.to_string()).unwrap_or_default();
         let stream = event.stream.as_deref().unwrap_or("(not an event)");
-        println!("{:>8}  {recorded}  {}  {stream}", event.position, event.event_type);
+        let effect = event.effect.map_or("", Effect::name);
+        println!("{:>8}  {recorded}  {effect:<7}  {}  {stream}", event.position, event.event_type);
     }
     let named = u64::try_from(published.first.len()).unwrap_or(u64::MAX);
     if unknown > named {
@@ -87,15 +88,11 @@ pub(super) fn done(found: &Found, done: &Done, json: bool) {
         println!("{name} gave up its subjects and keeps its messages");
     }
     if found.streams.is_none() {
-        println!(
-            "left to do: the streams of earlier epochs still hold their subjects, so no relay can publish {stream};"
-        );
+        println!("left to do: the streams of earlier epochs still hold their subjects: nobody can publish {stream};");
         println!("            run `kisum log epoch new` again without --skip-stream once NATS is there");
     }
     if done.epoch > EPOCHS_IN_NATS_CONF {
-        println!(
-            "left to do: nats.conf lists the first {EPOCHS_IN_NATS_CONF} epochs: add three lines for {stream} and reload it"
-        );
+        println!("left to do: nats.conf lists {EPOCHS_IN_NATS_CONF} epochs: add the lines of {stream}, reload NATS");
     }
     if done.begun_at.is_some() || !done.retired.is_empty() {
         println!("next: start the relays of the {log} log again; they publish it into {stream} from position 1");
@@ -105,8 +102,10 @@ pub(super) fn done(found: &Found, done: &Done, json: bool) {
 }
 
 fn of_standing(log: Log, standing: &EpochStanding) -> Value {
-    let identity =
-        |of: &LogIdentity| json!({ "system": of.system.to_string(), "timeline": of.timeline, "database": of.database });
+    let identity = |of: &LogIdentity| {
+        // The number is larger than programs that read JSON numbers as floats can tell apart.
+        json!({ "system": of.system.to_string(), "timeline": of.timeline, "database": of.database })
+    };
     json!({
         "log": log, "epoch": standing.number, "startedAt": standing.started_at, "reason": standing.reason,
         "recorded": identity(&standing.recorded), "found": identity(&standing.found),
@@ -117,14 +116,17 @@ fn of_standing(log: Log, standing: &EpochStanding) -> Value {
 fn of_run(found: &Found, done: &Done) -> Value {
     let published = found.newest.as_ref().map(|(stream, published)| {
         let event = |event: &UnknownEvent| {
-            let recorded_at = event.recorded_at.map(|at| at.to_string());
-            json!({ "position": event.position, "type": event.event_type, "stream": event.stream, "recordedAt": recorded_at })
+            json!({
+                "position": event.position, "type": event.event_type, "stream": event.stream, "effect": event.effect,
+                "recordedAt": event.recorded_at,
+            })
         };
         let first: Vec<_> = published.first.iter().map(event).collect();
         json!({ "stream": stream.name, "shared": published.shared, "unknown": published.unknown, "first": first })
     });
     json!({
         "log": found.log, "before": of_standing(found.log, &found.standing), "published": published,
-        "epoch": done.epoch, "begunAt": done.begun_at, "retired": done.retired, "skippedStreams": found.streams.is_none(),
+        "epoch": done.epoch, "begunAt": done.begun_at, "retired": done.retired,
+        "skippedStreams": found.streams.is_none(),
     })
 }

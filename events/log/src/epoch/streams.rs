@@ -11,7 +11,7 @@ use async_nats::jetstream::{
     stream::{LastRawMessageErrorKind, Stream},
 };
 use futures_util::TryStreamExt;
-use kisum_events::{Envelope, Log, Position, Timestamp, header};
+use kisum_events::{Effect, Envelope, Log, Position, Timestamp, header};
 use sqlx::PgConnection;
 use std::time::Duration;
 
@@ -73,6 +73,8 @@ pub struct UnknownEvent {
     pub event_type: String,
     /// Its stream in the log.
     pub stream: Option<String>,
+    /// What it did to access: whoever lost a right in an event that is lost has it again.
+    pub effect: Option<Effect>,
     /// When it was recorded.
     pub recorded_at: Option<Timestamp>,
 }
@@ -194,8 +196,15 @@ async fn unknown_event(stream: &Stream, name: &str, position: u64) -> Result<Opt
             position,
             event_type: envelope.event_type,
             stream: Some(envelope.stream.as_str().to_owned()),
+            effect: Some(envelope.effect),
             recorded_at: Some(envelope.recorded_at),
         },
-        Err(_) => UnknownEvent { position, event_type: message.subject.to_string(), stream: None, recorded_at: None },
+        Err(_) => UnknownEvent {
+            position,
+            event_type: message.subject.to_string(),
+            stream: None,
+            effect: None,
+            recorded_at: None,
+        },
     }))
 }
