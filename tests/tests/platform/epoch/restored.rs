@@ -5,6 +5,7 @@ use async_nats::jetstream;
 use kisum_events::{Cursor, Log};
 use kisum_log::{Follow, FollowError};
 use kisum_tests::servers;
+use sqlx::{Connection, PgConnection};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_restored_from_an_older_dump_is_refused_until_its_new_epoch_and_then_published_anew() {
@@ -18,6 +19,13 @@ async fn a_log_restored_from_an_older_dump_is_refused_until_its_new_epoch_and_th
     restored.refuses_everything(&stack).await;
     let (code, text) = said(kisum(&["log", "epoch", "show", "--url", &restored.run_url])).await;
     assert!(code == 1 && text.contains("another history"), "{text}");
+
+    // What was taken from PostgreSQL's own functions is in the dump, too.
+    for url in [&restored.run_url, &restored.relay_url] {
+        let mut conn = PgConnection::connect(url).await.unwrap_or_else(|error| panic!("{error}"));
+        let locked = sqlx::query("select pg_advisory_lock_shared(1)").execute(&mut conn).await;
+        assert!(locked.is_err(), "a run-time role may take advisory locks after a restore");
+    }
 
     let done = begins_epoch(&stack, &restored).await;
     assert_eq!((&done["epoch"], &done["begunAt"]), (&2.into(), &13.into()), "{done}");
