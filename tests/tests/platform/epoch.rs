@@ -39,7 +39,7 @@ async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> 
 
 /// A database of the auth log: the stack's own, or a copy of it on this or another server.
 #[derive(Clone)]
-struct Copy {
+struct LogCopy {
     /// `address/database`
     place: String,
     run_url: String,
@@ -48,7 +48,7 @@ struct Copy {
     superuser_url: String,
 }
 
-impl Copy {
+impl LogCopy {
     /// The database `name` at `address`, with the stack's roles and passwords.
     fn at(stack: &Stack, address: &str, name: &str) -> Self {
         let url = |role: &str| {
@@ -128,7 +128,7 @@ struct Relay {
 }
 
 impl Relay {
-    async fn start(stack: &Stack, of: &Copy) -> Self {
+    async fn start(stack: &Stack, of: &LogCopy) -> Self {
         let (stop, shutdown) = watch::channel(false);
         let (pool, nats) = (servers::pool(&of.relay_url).await, servers::nats(stack, "relay-auth").await);
         let config = relay::RelayConfig { log: Log::Auth, pool, nats, replicas: 1 };
@@ -160,7 +160,7 @@ async fn published(stack: &Stack, name: &str, last: u64) -> jetstream::stream::S
 }
 
 /// Compares stream and log, byte for byte of the public part.
-async fn assert_equal(stream: &jetstream::stream::Stream, of: &Copy, epoch: u32) {
+async fn assert_equal(stream: &jetstream::stream::Stream, of: &LogCopy, epoch: u32) {
     let mut conn = of.superuser().await;
     let events = read(&mut conn, Log::Auth, 0, 100_000, None).await.unwrap_or_else(|error| panic!("{error}"));
     let state = stream.get_info().await.unwrap_or_else(|error| panic!("{error}")).state;
@@ -193,23 +193,23 @@ async fn said(mut command: Command) -> (i32, String) {
 }
 
 /// `kisum log epoch new` on a copy, with these words behind it.
-fn epoch_new(stack: &Stack, of: &Copy, more: &[&str]) -> Command {
+fn epoch_new(stack: &Stack, of: &LogCopy, more: &[&str]) -> Command {
     let nats = stack.addresses_with(|at| at.nats("admin")).unwrap_or_else(|failure| panic!("{failure}"));
     let given = ["log", "epoch", "new", "--reason", "a test", "--url", &of.owner_url, "--nats-url", &nats];
     kisum(&[&given, more].concat())
 }
 
 /// `kisum log epoch new --yes --json`, which must do it.
-async fn begins_epoch(stack: &Stack, of: &Copy) -> Value {
+async fn begins_epoch(stack: &Stack, of: &LogCopy) -> Value {
     let (code, text) = said(epoch_new(stack, of, &["--yes", "--json"])).await;
     assert_eq!(code, 0, "{text}");
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 /// A stack with servers alone, `shared` events in its log, published.
-async fn stack_with_a_log(shared: usize) -> (Stack, Copy, EventLog, Relay) {
+async fn stack_with_a_log(shared: usize) -> (Stack, LogCopy, EventLog, Relay) {
     let stack = servers::start(&[]).await;
-    let original = Copy::original(&stack);
+    let original = LogCopy::original(&stack);
     let log = original.log().await;
     let relay = Relay::start(&stack, &original).await;
     append(&log, shared, "shared").await;

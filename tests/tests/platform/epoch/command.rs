@@ -1,6 +1,8 @@
 //! `kisum log epoch new` itself: run twice, killed, without NATS, without a terminal, by the wrong role.
 
-use super::{Copy, append, begins_epoch, copies, epoch_new, kisum, published, run_sql, said, stack_with_a_log, until};
+use super::{
+    LogCopy, append, begins_epoch, copies, epoch_new, kisum, published, run_sql, said, stack_with_a_log, until,
+};
 use async_nats::jetstream;
 use kisum::local::{Part, Stack, child::Signal};
 use kisum_events::Log;
@@ -11,7 +13,7 @@ use std::process::Stdio;
 use tokio::{io::AsyncWriteExt, process::Command};
 
 /// A stack whose `AUTH_1` holds two events that the restored copy does not have.
-async fn with_a_restored_copy() -> (Stack, Copy) {
+async fn with_a_restored_copy() -> (Stack, LogCopy) {
     let (stack, original, log, relay) = stack_with_a_log(4).await;
     let dump = copies::dump(&stack, &original).await;
     append(&log, 2, "lost").await;
@@ -21,7 +23,7 @@ async fn with_a_restored_copy() -> (Stack, Copy) {
     (stack, restored)
 }
 
-async fn standing(of: &Copy) -> EpochStanding {
+async fn standing(of: &LogCopy) -> EpochStanding {
     EpochStanding::read(&mut of.superuser().await).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -33,7 +35,7 @@ async fn subjects(stack: &Stack, name: &str) -> Vec<String> {
 }
 
 /// Nothing has begun, and the stream still has its subjects.
-async fn nothing_has_changed(stack: &Stack, of: &Copy) {
+async fn nothing_has_changed(stack: &Stack, of: &LogCopy) {
     let now = standing(of).await;
     assert_eq!((now.number, now.head, now.is_here()), (1, 4, false));
     assert_eq!(subjects(stack, "AUTH_1").await.len(), 2);
@@ -43,7 +45,7 @@ async fn nothing_has_changed(stack: &Stack, of: &Copy) {
 struct Lock(PgConnection);
 
 impl Lock {
-    async fn take(of: &Copy) -> Self {
+    async fn take(of: &LogCopy) -> Self {
         let mut conn = of.superuser().await;
         run_sql(&mut conn, "select pg_advisory_lock(4207849484)").await;
         Self(conn)
@@ -95,6 +97,14 @@ async fn what_cannot_be_done_is_said_in_a_line_and_changes_nothing() {
     let (code, text) = said(epoch_new(&stack, &restored, &[])).await;
     assert!(code == 2 && text.contains("say --yes to begin epoch 2 of the auth log"), "{code} {text}");
     assert!(text.contains("AUTH_1 holds 2 events that this database does not have"), "{text}");
+    nothing_has_changed(&stack, &restored).await;
+
+    // A dump of a database that does not have the newest migrations.
+    let mut older = restored.superuser().await;
+    run_sql(&mut older, "alter function log_epoch_start rename to hidden").await;
+    let (code, text) = said(epoch_new(&stack, &restored, &["--yes"])).await;
+    assert!(code == 1 && text.contains("run `kisum migrate` on it first"), "{code} {text}");
+    run_sql(&mut older, "alter function hidden rename to log_epoch_start").await;
     nothing_has_changed(&stack, &restored).await;
 
     stack.kill(Part::Nats).await;
@@ -159,6 +169,26 @@ async fn a_run_that_was_killed_anywhere_is_completed_by_the_next() {
     assert_eq!(done["retired"], serde_json::json!(["AUTH_1"]));
     assert_eq!(subjects(&stack, "AUTH_1").await, ["kisum.retired.auth.1.>"]);
     assert_eq!(standing(&restored).await.head, 5);
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_could_not_be_retired_is_said_and_left_to_the_next_run() {
+    let (stack, restored) = with_a_restored_copy().await;
+    let mut lock = Lock::take(&restored).await;
+    let waiting = tokio::spawn(said(epoch_new(&stack, &restored, &["--yes"])));
+    lock.is_waited_for(1).await;
+    stack.signal(Part::Nats, Signal::Stop);
+    lock.release().await;
+    let (code, text) = waiting.await.unwrap_or_else(|error| panic!("{error}"));
+    assert!(code == 3 && text.contains("epoch 2 of the auth log has begun"), "{code} {text}");
+    assert!(text.contains("run the same command again"), "{text}");
+    // A server that takes connections and says nothing counts as gone, too.
+    let (code, text) = said(epoch_new(&stack, &restored, &["--yes"])).await;
+    assert!(code == 3 && text.contains("nothing was changed"), "{code} {text}");
+    stack.signal(Part::Nats, Signal::Continue);
+    let (code, text) = said(epoch_new(&stack, &restored, &[])).await;
+    assert!(code == 0 && text.contains("AUTH_1 gave up its subjects"), "{code} {text}");
     stack.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! Copies of a log's database: dumps that are restored, and standbys that are promoted.
 
-use super::{Copy, address, run_sql, until};
+use super::{LogCopy, address, run_sql, until};
 use kisum::local::{
     Stack,
     child::{self, Child, Plan, Signal, StopBy},
@@ -49,7 +49,7 @@ fn folder(stack: &Stack, name: &str) -> PathBuf {
 /// A dump of a database, as `pg_dump` writes it.
 pub(super) struct Dump(PathBuf);
 
-pub(super) async fn dump(stack: &Stack, of: &Copy) -> Dump {
+pub(super) async fn dump(stack: &Stack, of: &LogCopy) -> Dump {
     let folder = folder(stack, "dumps");
     let file = folder.join(new_uuid().simple().to_string());
     let to = format!("--file={}", file.display());
@@ -58,22 +58,22 @@ pub(super) async fn dump(stack: &Stack, of: &Copy) -> Dump {
 }
 
 /// Restores a dump into a database of that name, which must not exist.
-pub(super) async fn restore_as(stack: &Stack, dump: &Dump, database: Database, name: &str) -> Copy {
+pub(super) async fn restore_as(stack: &Stack, dump: &Dump, database: Database, name: &str) -> LogCopy {
     let admin = servers_superuser(stack).await;
     create(admin, database, name).await;
-    let copy = Copy::at(stack, &address(stack), name);
+    let copy = LogCopy::at(stack, &address(stack), name);
     let (into, from) = (format!("--dbname={}", copy.superuser_url), dump.0.display().to_string());
     run(stack, folder(stack, "dumps"), "pg_restore", &["--exit-on-error", &into, &from]).await;
     copy
 }
 
 /// Restores a dump of the auth log into a new database.
-pub(super) async fn restore(stack: &Stack, dump: &Dump) -> Copy {
+pub(super) async fn restore(stack: &Stack, dump: &Dump) -> LogCopy {
     restore_as(stack, dump, Database::Auth, &format!("restored_{}", new_uuid().simple())).await
 }
 
 async fn servers_superuser(stack: &Stack) -> PgConnection {
-    let url = Copy::at(stack, &address(stack), "postgres").superuser_url;
+    let url = LogCopy::at(stack, &address(stack), "postgres").superuser_url;
     PgConnection::connect(&url).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -91,7 +91,7 @@ async fn create(mut admin: PgConnection, database: Database, name: &str) {
 
 /// A streaming standby of the stack's PostgreSQL. It dies with this process.
 pub(super) struct Standby {
-    pub(super) copy: Copy,
+    pub(super) copy: LogCopy,
     _server: Child,
 }
 
@@ -119,7 +119,7 @@ impl Standby {
             command.extend(["-c".to_owned(), setting.to_owned()]);
         }
         let server = Child::start(plan(stack, "standby", home, command)).unwrap_or_else(|failure| panic!("{failure}"));
-        let copy = Copy::at(stack, &format!("127.0.0.1:{port}"), Database::Auth.name());
+        let copy = LogCopy::at(stack, &format!("127.0.0.1:{port}"), Database::Auth.name());
         until("the standby answers", async || PgConnection::connect(&copy.superuser_url).await.ok()).await;
         Self { copy, _server: server }
     }

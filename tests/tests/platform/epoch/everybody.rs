@@ -87,7 +87,7 @@ async fn after_both_logs_were_put_back_everybody_answers_from_the_new_history_wi
     let text = |pointer: &str| context.text(pointer).unwrap_or_else(|error| panic!("{error:#}"));
     let (company, membership) = (text("/companyId"), text("/membershipId"));
     let address = address(&demo.stack);
-    let original = |name: &str| super::Copy::at(&demo.stack, &address, name);
+    let original = |name: &str| super::LogCopy::at(&demo.stack, &address, name);
     let (auth, core) = (original(Database::Auth.name()), original(Database::Core.name()));
     let services = [Part::Auth, Part::Core, Part::Finance, Part::Basic];
     let processes = services.map(|service| demo.stack.pid(service));

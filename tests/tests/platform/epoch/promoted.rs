@@ -1,7 +1,7 @@
 //! A standby that was promoted after it had lost what the primary committed last.
 
 use super::{
-    Copy, Relay, append, assert_equal, begins_epoch, copies::Standby, epoch_new, kisum, published, run_sql, said,
+    LogCopy, Relay, append, assert_equal, begins_epoch, copies::Standby, epoch_new, kisum, published, run_sql, said,
     stack_with_a_log,
 };
 use kisum::local::{Part, Stack};
@@ -32,7 +32,7 @@ async fn promoted() -> (Stack, Standby) {
 }
 
 /// The stream of an epoch equals the log, and a follower of the lost history starts over and sees all of it.
-async fn is_whole_again(stack: &Stack, copy: &Copy, epoch: u32, events: u64) {
+async fn is_whole_again(stack: &Stack, copy: &LogCopy, epoch: u32, events: u64) {
     let relay = Relay::start(stack, copy).await;
     let stream = published(stack, &format!("AUTH_{epoch}"), events).await;
     assert_equal(&stream, copy, epoch).await;

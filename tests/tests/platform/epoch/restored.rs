@@ -1,15 +1,29 @@
 //! A log restored from an older dump, while the original went on.
 
-use super::{Relay, append, assert_equal, begins_epoch, copies, epoch_new, kisum, published, said, stack_with_a_log};
+use super::{
+    LogCopy, Relay, append, assert_equal, begins_epoch, copies, epoch_new, kisum, published, said, stack_with_a_log,
+};
 use async_nats::jetstream;
+use kisum::local::Stack;
 use kisum_events::{Cursor, Log};
 use kisum_log::{Follow, FollowError};
 use kisum_tests::servers;
+use serde_json::Value;
 use sqlx::{Connection, PgConnection};
+
+/// On a log that is well the command changes nothing, however often it is run.
+async fn nothing_is_due(stack: &Stack, of: &LogCopy, epoch: u32) {
+    let head = of.head().await;
+    let done = begins_epoch(stack, of).await;
+    assert_eq!((&done["epoch"], &done["begunAt"]), (&epoch.into(), &Value::Null), "{done}");
+    assert_eq!((&done["retired"], &done["published"]["unknown"]), (&serde_json::json!([]), &0.into()), "{done}");
+    assert_eq!(of.head().await, head);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_restored_from_an_older_dump_is_refused_until_its_new_epoch_and_then_published_anew() {
     let (stack, original, log, relay) = stack_with_a_log(12).await;
+    nothing_is_due(&stack, &original, 1).await;
     let dump = copies::dump(&stack, &original).await;
     append(&log, 25, "lost").await;
     published(&stack, "AUTH_1", 37).await;
@@ -64,6 +78,7 @@ async fn a_log_restored_from_an_older_dump_is_refused_until_its_new_epoch_and_th
         relay.stop().await;
     }
 
+    nothing_is_due(&stack, &restored, 2).await;
     let pool = servers::pool(&restored.run_url).await;
     let mut stale = Follow::new(pool.clone(), Log::Auth, Cursor { epoch: 1, position: 37 }, None);
     let told = stale.next().await;
