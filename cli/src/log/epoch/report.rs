@@ -95,7 +95,10 @@ pub(super) fn done(found: &Found, done: &Done, json: bool) {
         println!("left to do: nats.conf lists {EPOCHS_IN_NATS_CONF} epochs: add the lines of {stream}, reload NATS");
     }
     if done.begun_at.is_some() || !done.retired.is_empty() {
-        println!("next: start the relays of the {log} log again; they publish it into {stream} from position 1");
+        match found.streams {
+            Some(_) => println!("next: start the relays of the {log} log again; they publish it into {stream} anew"),
+            None => println!("next: start the relays of the {log} log again; they can answer for its head already"),
+        }
         println!("      services, guards and projections notice the new epoch and start over by themselves");
         println!("      check with `kisum log verify --log {log}` and `kisum log head --log {log}`");
     }
