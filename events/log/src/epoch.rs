@@ -199,7 +199,6 @@ async fn append_event(tx: &mut PgConnection, log: Log, epoch: u32, reason: &str)
     append.write(&loaded, vec![LogEvent::EpochStarted { epoch, reason: reason.to_owned() }])?;
     append.check()?;
     let prepared = Prepared { append, meta: meta_text, sealed_events: vec![None], sealed_states: vec![None] };
-    let rows = Arrays::new([&prepared]).call(tx).await?;
-    let verdict = rows.into_iter().next().map(|row| row.read(log, &prepared.append));
-    Ok(verdict.unwrap_or_else(|| Err(AppendError::Unavailable("the log gave no verdict".to_owned())))?)
+    let verdicts = Arrays::new([&prepared]).call(tx).await?;
+    Ok(verdicts.read(log, 0, &prepared.append)?)
 }
