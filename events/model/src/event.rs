@@ -1,8 +1,8 @@
-//! What every event can say of itself, and the way from and to its stored form.
+//! What every event can say of itself, and the way to its stored form; the way back is in `decode`.
 
 use crate::{
-    AddonEvent, CompanyEvent, CompanyId, Effect, LogEvent, MembershipEvent, ModuleEvent, PackageEvent, Position,
-    SessionEvent, StreamName, SubscriptionEvent, UserEvent, UserId,
+    AddonEvent, CompanyEvent, CompanyId, DecodeError, Effect, LogEvent, MembershipEvent, ModuleEvent, PackageEvent,
+    Position, SessionEvent, StreamName, SubscriptionEvent, Upcaster, UserEvent, UserId, decode::Stored,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -26,9 +26,20 @@ pub trait Event: Serialize + DeserializeOwned {
     fn own_position_field(&self) -> Option<&'static str> {
         None
     }
+    /// What brings stored data of a type from schema 1 to 2, from 2 to 3, and so on to the newest.
+    ///
+    /// INVARIANT: a released upcaster stays, and works on whatever was ever stored under its schema.
+    fn upcasters(event_type: &str) -> &'static [Upcaster] {
+        let _ = event_type;
+        &[]
+    }
+    /// The schema that a type is written in, from 1. It follows from the upcasters, so none can be missing.
+    fn newest_schema(event_type: &str) -> u16 {
+        u16::try_from(Self::upcasters(event_type).len()).unwrap_or(u16::MAX).saturating_add(1)
+    }
     /// The schema it is written in.
     fn schema(&self) -> u16 {
-        1
+        Self::newest_schema(self.event_type())
     }
 
     /// Splits the event into its stored parts.
@@ -89,94 +100,6 @@ pub trait Aggregate: Clone + Default + Serialize + DeserializeOwned {
     }
 }
 
-/// Why a stored event could not be read. It names the event, so that nothing is skipped silently.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    /// No version of this program wrote it, or a newer one did.
-    #[error("event {position} has the unknown type '{event_type}'")]
-    UnknownType {
-        /// Where it stands.
-        position: Position,
-        /// The type it claims.
-        event_type: String,
-    },
-    /// A newer program wrote it.
-    #[error("event {position} of type '{event_type}' has schema {schema}; this program reads up to {known}")]
-    NewerSchema {
-        /// Where it stands.
-        position: Position,
-        /// Its type.
-        event_type: String,
-        /// Its schema.
-        schema: u16,
-        /// The newest schema known here.
-        known: u16,
-    },
-    /// Its payload is not of the shape its type promises.
-    #[error("event {position} of type '{event_type}' does not have the shape of its type")]
-    Shape {
-        /// Where it stands.
-        position: Position,
-        /// Its type.
-        event_type: String,
-        /// What did not fit.
-        #[source]
-        source: serde_json::Error,
-    },
-}
-
-/// Reads an event enum from its stored parts, public and unsealed in one object.
-fn read_tagged<E: DeserializeOwned>(
-    event_type: &str,
-    data: &str,
-    unsealed: Option<&Map<String, Value>>,
-) -> Result<E, serde_json::Error> {
-    let mut data: Map<String, Value> = serde_json::from_str(data)?;
-    if let Some(unsealed) = unsealed {
-        data.extend(unsealed.iter().map(|(key, value)| (key.clone(), value.clone())));
-    }
-    let empty = data.is_empty();
-    let mut tagged = Map::new();
-    tagged.insert("type".to_owned(), Value::String(event_type.to_owned()));
-    // A variant without fields is read from its tag alone; one whose fields are all sealed and absent needs the object.
-    if empty && let Ok(event) = serde_json::from_value(Value::Object(tagged.clone())) {
-        return Ok(event);
-    }
-    tagged.insert("data".to_owned(), Value::Object(data));
-    serde_json::from_value(Value::Object(tagged))
-}
-
-/// Reads a stored event of a stream whose kind is known, to fold it.
-///
-/// # Errors
-/// As [`AnyEvent::decode`].
-pub fn decode_as<E: Event>(
-    position: Position,
-    event_type: &str,
-    schema: u16,
-    data: &str,
-    unsealed: Option<&Map<String, Value>>,
-) -> Result<E, DecodeError> {
-    if !E::TYPES.contains(&event_type) {
-        return Err(DecodeError::UnknownType { position, event_type: event_type.to_owned() });
-    }
-    readable(position, event_type, schema)?;
-    read_tagged(event_type, data, unsealed).map_err(|source| DecodeError::Shape {
-        position,
-        event_type: event_type.to_owned(),
-        source,
-    })
-}
-
-/// Refuses what a newer program wrote.
-fn readable(position: Position, event_type: &str, schema: u16) -> Result<(), DecodeError> {
-    if schema > SCHEMA_NEWEST {
-        let event_type = event_type.to_owned();
-        return Err(DecodeError::NewerSchema { position, event_type, schema, known: SCHEMA_NEWEST });
-    }
-    Ok(())
-}
-
 /// Any event of either log.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnyEvent {
@@ -200,11 +123,8 @@ pub enum AnyEvent {
     Log(LogEvent),
 }
 
-/// The newest schema that this program writes and reads, for every type.
-const SCHEMA_NEWEST: u16 = 1;
-
 impl AnyEvent {
-    /// Reads a stored event.
+    /// Reads a stored event of any schema that its type ever had.
     ///
     /// # Errors
     /// [`DecodeError`], never a skip.
@@ -215,35 +135,30 @@ impl AnyEvent {
         data: &str,
         unsealed: Option<&Map<String, Value>>,
     ) -> Result<Self, DecodeError> {
-        let shape = |source| DecodeError::Shape { position, event_type: event_type.to_owned(), source };
-        let unknown = || DecodeError::UnknownType { position, event_type: event_type.to_owned() };
-        type Reader = fn(&str, &str, Option<&Map<String, Value>>) -> Result<AnyEvent, serde_json::Error>;
-        let (known, read): (&[&str], Reader) = match event_type.split_once('.').ok_or_else(unknown)? {
-            ("user", _) => (UserEvent::TYPES, |t, d, u| read_tagged(t, d, u).map(Self::User)),
-            ("session", _) => (SessionEvent::TYPES, |t, d, u| read_tagged(t, d, u).map(Self::Session)),
-            ("company", _) => (CompanyEvent::TYPES, |t, d, u| read_tagged(t, d, u).map(Self::Company)),
-            ("membership", _) => (MembershipEvent::TYPES, |t, d, u| read_tagged(t, d, u).map(Self::Membership)),
-            ("module", _) => (ModuleEvent::TYPES, |t, d, u| read_tagged(t, d, u).map(Self::Module)),
-            ("package", _) => (PackageEvent::TYPES, |t, d, u| read_tagged(t, d, u).map(Self::Package)),
-            ("addon", "version_published" | "version_retired") => {
-                (AddonEvent::TYPES, |t, d, u| read_tagged(t, d, u).map(Self::Addon))
-            }
-            ("subscription" | "addon" | "override" | "entitlement", _) => {
-                (SubscriptionEvent::TYPES, |t, d, u| read_tagged(t, d, u).map(Self::Subscription))
-            }
-            ("log", _) => (LogEvent::TYPES, |t, d, u| read_tagged(t, d, u).map(Self::Log)),
-            _ => return Err(unknown()),
-        };
-        if !known.contains(&event_type) {
-            return Err(unknown());
+        fn read<E: Event>(stored: Stored<'_>, wrap: fn(E) -> AnyEvent) -> Result<AnyEvent, DecodeError> {
+            stored.decode().map(wrap)
         }
-        readable(position, event_type, schema)?;
-        read(event_type, data, unsealed).map_err(shape)
+        let stored = Stored { position, event_type, schema, data, unsealed };
+        match event_type.split_once('.') {
+            Some(("user", _)) => read(stored, Self::User),
+            Some(("session", _)) => read(stored, Self::Session),
+            Some(("company", _)) => read(stored, Self::Company),
+            Some(("membership", _)) => read(stored, Self::Membership),
+            Some(("module", _)) => read(stored, Self::Module),
+            Some(("package", _)) => read(stored, Self::Package),
+            Some(("addon", "version_published" | "version_retired")) => read(stored, Self::Addon),
+            Some(("subscription" | "addon" | "override" | "entitlement", _)) => read(stored, Self::Subscription),
+            Some(("log", _)) => read(stored, Self::Log),
+            _ => Err(DecodeError::UnknownType { position, event_type: event_type.to_owned() }),
+        }
     }
 }
 
 /// Declares one aggregate's events: variant, wire name, effect and sealed fields stand in one table, and the
 /// matches that are made of it are exhaustive.
+///
+/// A type's data changes its shape by an upcaster: `Renamed = "a.renamed" None ["name"] upcast [one_to_two, …] { … }`
+/// lists one for each older schema, oldest first ([`Event::upcasters`]), and the fields are those of the newest.
 ///
 /// `company:` and `own_position:` name functions for those two of [`Event`]'s answers that a table cannot give.
 macro_rules! events {
@@ -252,7 +167,7 @@ macro_rules! events {
     (
         $(#[$doc:meta])* $name:ident $(, company: $company:path)? $(, own_position: $own_position:path)? {
             $( $(#[$vdoc:meta])* $variant:ident = $wire:literal $effect:ident $([$($sealed:literal),*])?
-               $({ $( $(#[$fdoc:meta])* $field:ident : $ty:ty ),* $(,)? })? ),* $(,)?
+               $(upcast [$($upcaster:path),+ $(,)?])? $({ $( $(#[$fdoc:meta])* $field:ident : $ty:ty ),* $(,)? })? ),* $(,)?
         }
     ) => {
         $(#[$doc])*
@@ -281,6 +196,12 @@ macro_rules! events {
             }
             fn sealed_fields(&self) -> &'static [&'static str] {
                 self.row().2
+            }
+            fn upcasters(event_type: &str) -> &'static [crate::Upcaster] {
+                match event_type {
+                    $( $wire => const { &[$($($upcaster),+)?] }, )*
+                    _ => &[],
+                }
             }
             fn company(&self) -> Option<crate::CompanyId> {
                 crate::event::events!(@answer self $(, $company)?)

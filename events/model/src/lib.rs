@@ -7,6 +7,7 @@
 mod access;
 mod catalog;
 mod company;
+mod decode;
 mod envelope;
 mod epoch;
 mod event;
@@ -28,9 +29,10 @@ pub use access::{
 };
 pub use catalog::{AddonEvent, ModuleEvent, PackageEvent};
 pub use company::CompanyEvent;
+pub use decode::{DecodeError, UpcastError, Upcaster, decode_as};
 pub use envelope::{Actor, Envelope, Meta, RecordedEvent};
 pub use epoch::LogEvent;
-pub use event::{Aggregate, AnyEvent, DecodeError, Encoded, Event, decode_as};
+pub use event::{Aggregate, AnyEvent, Encoded, Event};
 pub use ids::{CompanyId, EventId, MembershipId, RequestId, SessionId, UserId};
 pub use keys::{AddonKey, InvalidKey, ModuleKey, PackageKey, PermissionKey, Slug};
 pub use membership::{MembershipEvent, TenantRole};

@@ -1,105 +1,64 @@
 //! The stored form of every event, text for text.
 //!
 //! `golden/{type}.json` holds what the log has stored since the type exists: the public part exactly as encoded, and
-//! the sealed part before encryption. A text here never changes once it was released; a new shape is a new schema
-//! with an upcaster, and gets a file of its own.
+//! the sealed part before encryption. A text here never changes once it was released. A new shape is a new schema: an
+//! upcaster in the events' table, a file `golden/{type}.v2.json`, and `becomes` in the older one, which says what it is
+//! read as from then on.
 
+mod files;
+mod letter;
 mod samples;
 
+use files::{Catalogue, Golden, Written};
 use kisum_events::{
-    AddonEvent, AnyEvent, CompanyEvent, DecodeError, Encoded, Event, LogEvent, MembershipEvent, ModuleEvent,
-    PackageEvent, SessionEvent, SubscriptionEvent, UserEvent,
+    AddonEvent, AnyEvent, CompanyEvent, DecodeError, Event, LogEvent, MembershipEvent, ModuleEvent, PackageEvent,
+    SessionEvent, SubscriptionEvent, UserEvent,
 };
-use serde::Deserialize;
-use serde_json::{Map, Value, value::RawValue};
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use serde_json::{Map, Value};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
-/// One golden file.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Golden {
-    r#type: String,
-    schema: u16,
-    effect: String,
-    data: Box<RawValue>,
-    sealed: Option<Map<String, Value>>,
+fn decode(golden: &Golden, sealed: Option<&Map<String, Value>>) -> Result<AnyEvent, DecodeError> {
+    AnyEvent::decode(7, &golden.r#type, golden.schema, golden.data.get(), sealed)
 }
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden")
-}
-
-fn golden(event_type: &str) -> Golden {
-    let path = folder().join(format!("{event_type}.json"));
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// Type, schema, effect and stored parts of an event.
-struct Written {
-    event_type: &'static str,
-    schema: u16,
-    effect: &'static str,
-    parts: Encoded,
-}
-
-fn write(event: &AnyEvent) -> Written {
-    fn of<E: Event>(event: &E) -> Written {
-        Written {
-            event_type: event.event_type(),
-            schema: event.schema(),
-            effect: event.effect().name(),
-            parts: event.encode().unwrap_or_else(|error| panic!("{}: {error}", event.event_type())),
-        }
+/// Every type of both logs with its newest schema.
+fn catalogue() -> Catalogue {
+    fn of<E: Event>() -> impl Iterator<Item = (&'static str, u16)> {
+        E::TYPES.iter().map(|name| (*name, E::newest_schema(name)))
     }
-    match event {
-        AnyEvent::User(event) => of(event),
-        AnyEvent::Session(event) => of(event),
-        AnyEvent::Company(event) => of(event),
-        AnyEvent::Membership(event) => of(event),
-        AnyEvent::Module(event) => of(event),
-        AnyEvent::Package(event) => of(event),
-        AnyEvent::Addon(event) => of(event),
-        AnyEvent::Subscription(event) => of(event),
-        AnyEvent::Log(event) => of(event),
-    }
-}
-
-fn all_types() -> BTreeSet<&'static str> {
-    [
-        UserEvent::TYPES,
-        SessionEvent::TYPES,
-        CompanyEvent::TYPES,
-        MembershipEvent::TYPES,
-        ModuleEvent::TYPES,
-        PackageEvent::TYPES,
-        AddonEvent::TYPES,
-        SubscriptionEvent::TYPES,
-        LogEvent::TYPES,
-    ]
-    .concat()
-    .into_iter()
-    .collect()
+    let mut types = BTreeMap::new();
+    types.extend(of::<UserEvent>());
+    types.extend(of::<SessionEvent>());
+    types.extend(of::<CompanyEvent>());
+    types.extend(of::<MembershipEvent>());
+    types.extend(of::<ModuleEvent>());
+    types.extend(of::<PackageEvent>());
+    types.extend(of::<AddonEvent>());
+    types.extend(of::<SubscriptionEvent>());
+    types.extend(of::<LogEvent>());
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden");
+    Catalogue { folder, types, reread: |golden, sealed| decode(golden, sealed).map(|event| Written::of_any(&event)) }
 }
 
 #[test]
-fn every_type_has_a_sample_and_a_golden_file_and_no_file_is_left_over() {
-    let sampled: BTreeSet<&str> = samples::samples().iter().map(|event| write(event).event_type).collect();
-    assert_eq!(sampled, all_types());
-    let files: BTreeSet<String> = fs::read_dir(folder())
-        .unwrap_or_else(|error| panic!("{error}"))
-        .map(|entry| entry.unwrap_or_else(|error| panic!("{error}")).file_name().to_string_lossy().into_owned())
-        .collect();
-    let expected: BTreeSet<String> = all_types().iter().map(|name| format!("{name}.json")).collect();
-    assert_eq!(files, expected);
+fn every_schema_of_every_type_is_read_as_its_golden_file_says_and_no_file_is_left_over() {
+    assert_eq!(catalogue().faults(), [] as [&str; 0]);
+}
+
+#[test]
+fn every_type_has_a_sample() {
+    let sampled: BTreeSet<&str> = samples::samples().iter().map(|event| Written::of_any(event).event_type).collect();
+    assert_eq!(sampled, catalogue().types.into_keys().collect());
 }
 
 #[test]
 fn encoding_equals_the_golden_text() {
     for event in samples::samples() {
-        let written = write(&event);
-        let golden = golden(written.event_type);
-        assert_eq!(golden.r#type, written.event_type);
+        let written = Written::of_any(&event);
+        let golden = catalogue().newest(written.event_type);
         assert_eq!(golden.schema, written.schema, "{}", golden.r#type);
         assert_eq!(golden.effect, written.effect, "{}", golden.r#type);
         assert_eq!(golden.data.get(), written.parts.data, "{}", golden.r#type);
@@ -110,18 +69,16 @@ fn encoding_equals_the_golden_text() {
 #[test]
 fn decoding_the_golden_text_gives_the_event_back() {
     for event in samples::samples() {
-        let golden = golden(write(&event).event_type);
-        let decoded = AnyEvent::decode(7, &golden.r#type, golden.schema, golden.data.get(), golden.sealed.as_ref());
-        assert_eq!(decoded.unwrap_or_else(|error| panic!("{error}")), event);
+        let golden = catalogue().newest(Written::of_any(&event).event_type);
+        assert_eq!(decode(&golden, golden.sealed.as_ref()).unwrap_or_else(|error| panic!("{error}")), event);
     }
 }
 
 #[test]
 fn the_public_part_alone_decodes_with_its_sealed_fields_absent() {
     for event in samples::samples() {
-        let golden = golden(write(&event).event_type);
-        let decoded = AnyEvent::decode(7, &golden.r#type, golden.schema, golden.data.get(), None);
-        let written = write(&decoded.unwrap_or_else(|error| panic!("{error}")));
+        let golden = catalogue().newest(Written::of_any(&event).event_type);
+        let written = Written::of_any(&decode(&golden, None).unwrap_or_else(|error| panic!("{error}")));
         assert_eq!(written.event_type, golden.r#type);
         assert_eq!(written.parts.data, golden.data.get());
         assert_eq!(written.parts.sealed, None);
@@ -131,7 +88,7 @@ fn the_public_part_alone_decodes_with_its_sealed_fields_absent() {
 #[test]
 fn a_sealed_value_never_stands_in_the_public_part() {
     for event in samples::samples() {
-        let parts = write(&event).parts;
+        let parts = Written::of_any(&event).parts;
         for (field, value) in parts.sealed.into_iter().flatten() {
             let value = value.as_str().map(str::to_owned).unwrap_or_else(|| value.to_string());
             assert!(!parts.data.contains(&value), "{field}");
@@ -160,6 +117,13 @@ fn a_newer_schema_is_refused_by_position_and_type_whatever_its_shape() {
         };
         assert_eq!(event_type, "company.seats_changed");
     }
+}
+
+#[test]
+fn schema_0_is_refused_by_position_and_type() {
+    let error = AnyEvent::decode(9, "company.seats_changed", 0, r#"{"used":3}"#, None).err();
+    let Some(DecodeError::NoSchema { position: 9, event_type }) = error else { panic!("{error:?}") };
+    assert_eq!(event_type, "company.seats_changed");
 }
 
 #[test]
