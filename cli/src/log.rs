@@ -37,16 +37,7 @@ enum Command {
     /// Where the log ends.
     Head,
     /// Events from a position on.
-    Show {
-        /// The first position.
-        #[arg(default_value_t = 1)]
-        position: Position,
-        /// How many at most.
-        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=10_000))]
-        limit: i64,
-        #[command(flatten)]
-        filter: show::Filter,
-    },
+    Show(show::Args),
     /// Events as they come, until Ctrl-C.
     Tail {
         /// Begin behind this position instead of at the end.
@@ -95,17 +86,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let print = |event: &Envelope| show::print(event, args.json);
     match args.command {
         Command::Head => head(&pool, log, args.json).await,
-        Command::Show { position, limit, filter } => {
-            let mut conn = pool.acquire().await?;
-            let head = read_head(&mut conn).await?;
-            anyhow::ensure!(
-                position <= head.position.max(1),
-                "position {position} is beyond the head of the {log} log, {}",
-                head.position
-            );
-            show::events(&mut conn, log, position, limit, &filter, print).await?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Show(wanted) => show::run(&pool, log, &wanted, print).await,
         Command::Tail { after, filter } => {
             let mut conn = pool.acquire().await?;
             let head = read_head(&mut conn).await?;

@@ -1,6 +1,6 @@
 //! The projections that live in Auth's database, started together.
 
-use crate::{Catalog, EndedSessions, Entitlements, LogSource, Progress, Runner, run_local, run_remote};
+use crate::{AuthEventIndex, Catalog, EndedSessions, Entitlements, LogSource, Progress, Runner, run_local, run_remote};
 use kisum_log::EventLog;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -30,11 +30,13 @@ pub struct Running {
     pub catalog: Progress,
     /// How far `ended_sessions_v1` is in the auth log.
     pub ended_sessions: Progress,
+    /// How far `event_index_v1` is in the auth log.
+    pub event_index: Progress,
     /// The tasks; each ends after shutdown and not before. Dropping the set ends them at once, which loses nothing.
     pub tasks: JoinSet<()>,
 }
 
-/// Starts `entitlements_v1`, `catalog_v1` and `ended_sessions_v1`. They retry by themselves whatever may pass, so
+/// Starts `entitlements_v1`, `catalog_v1`, `ended_sessions_v1` and `event_index_v1`. They retry by themselves whatever may pass, so
 /// that starting never fails.
 pub fn spawn(dependencies: &Dependencies, shutdown: &watch::Receiver<bool>) -> Running {
     let Dependencies { log, core, nats } = dependencies;
@@ -42,9 +44,11 @@ pub fn spawn(dependencies: &Dependencies, shutdown: &watch::Receiver<bool>) -> R
     let (entitlements_runner, entitlements) = Runner::<Entitlements>::new((*database).clone(), shutdown.clone());
     let (catalog_runner, catalog) = Runner::<Catalog>::new((*database).clone(), shutdown.clone());
     let (ended_runner, ended_sessions) = Runner::<EndedSessions>::new((*database).clone(), shutdown.clone());
+    let (index_runner, event_index) = Runner::<AuthEventIndex>::new((*database).clone(), shutdown.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(run_remote(entitlements_runner, core.clone(), nats.clone()));
     tasks.spawn(run_remote(catalog_runner, core.clone(), nats.clone()));
     tasks.spawn(run_local(ended_runner, log.clone()));
-    Running { entitlements, catalog, ended_sessions, tasks }
+    tasks.spawn(run_local(index_runner, log.clone()));
+    Running { entitlements, catalog, ended_sessions, event_index, tasks }
 }

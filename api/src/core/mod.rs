@@ -21,6 +21,7 @@ use crate::shared::{
     database,
     env::Env,
     health::Readiness,
+    problem::Chain,
     server::{ServeError, Server},
     telemetry, trust,
 };
@@ -55,6 +56,7 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
         .map_err(|error| ServeError::dependency("CORE_DB_URL")(error.into()))?;
     seed::append_missing(&log).await.map_err(|error| ServeError::dependency("the catalog")(error.into()))?;
 
+    let projections = kisum_projectors::core::spawn(&log, &shutdown);
     let actors = Actors::new(config.tokens.as_ref(), &clock)
         .map_err(|error| ServeError::dependency("AUTH_URL")(error.into()))?;
     let core = Core { log: log.clone(), clock: clock.clone(), actors };
@@ -63,7 +65,18 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
         .map_err(|error| ServeError::dependency("SERVICE_TRUST")(error.into()))?;
     let readiness =
         Readiness::new().require("db", move || database::ping(pool.clone())).require("log", move || head(log.clone()));
-    Server::new(&config.service, readiness).internal(CallerCheck { trust, clock }, routes(core)).run(shutdown).await
+    let served = Server::new(&config.service, readiness)
+        .internal(CallerCheck { trust, clock }, routes(core))
+        .run(shutdown)
+        .await;
+    // The projections end with the shutdown too; whatever they have not committed they fold again.
+    let mut tasks = projections.tasks;
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(error = %Chain(&error), "a projection ended out of turn");
+        }
+    }
+    served
 }
 
 async fn head(log: EventLog) -> Result<(), String> {

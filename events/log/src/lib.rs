@@ -28,6 +28,6 @@ pub use event_log::EventLog;
 pub use follow::{Follow, FollowError};
 pub use head::{LogHead, read_head, read_head_with_barrier};
 pub use load::Loaded;
-pub use read::read;
+pub use read::{read, read_at};
 pub use seal::Sealer;
 pub use verify::{Difference, Verified, VerifyError, verify};

@@ -70,6 +70,23 @@ pub async fn read(
     rows.into_iter().map(|row| envelope(log, row)).collect()
 }
 
+/// Reads the events at some positions, in position order; a position without an event is left out.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_at(conn: &mut PgConnection, log: Log, positions: &[i64]) -> Result<Vec<Envelope>, LoadError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select position, epoch, previous_access_position, id, stream, version, type as event_type, schema,
+                  company_id, effect, recorded_at, data, meta
+           from event where position = any($1) order by position"#,
+        positions
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(|row| envelope(log, row)).collect()
+}
+
 fn envelope(log: Log, row: Row) -> Result<Envelope, LoadError> {
     let position = unsigned(row.position);
     let stored = |why: String| LoadError::Stored { what: format!("event {position}"), why };

@@ -32,11 +32,12 @@ impl fmt::Display for Actor {
 impl FromStr for Actor {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("bad actor '{text}': it is user:{{uuid}}, service:{{name}} or system");
         match text.split_once(':') {
             None if text == "system" => Ok(Self::System),
             Some(("service", name)) => Ok(Self::Service(name.to_owned())),
-            Some(("user", id)) => id.parse().map(Self::User).map_err(|_| format!("bad actor '{text}'")),
-            _ => Err(format!("bad actor '{text}'")),
+            Some(("user", id)) => id.parse().map(Self::User).map_err(|_| bad()),
+            _ => Err(bad()),
         }
     }
 }

@@ -1,0 +1,23 @@
+//! The projections that live in Core's database, started together.
+
+use crate::{CoreEventIndex, Progress, Runner, run_local};
+use kisum_log::EventLog;
+use tokio::{sync::watch, task::JoinSet};
+
+/// Core's projections, running.
+#[derive(Debug)]
+pub struct Running {
+    /// How far `event_index_v1` is in the core log.
+    pub event_index: Progress,
+    /// The tasks; each ends after shutdown and not before. Dropping the set ends them at once, which loses nothing.
+    pub tasks: JoinSet<()>,
+}
+
+/// Starts `event_index_v1`. It retries by itself whatever may pass, so that starting never fails.
+pub fn spawn(log: &EventLog, shutdown: &watch::Receiver<bool>) -> Running {
+    let (runner, event_index) =
+        Runner::<CoreEventIndex>::new((*log.pool().connect_options()).clone(), shutdown.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(run_local(runner, log.clone()));
+    Running { event_index, tasks }
+}
