@@ -2,7 +2,7 @@
 
 use crate::servers;
 use kisum::{
-    local::{Part, Stack},
+    local::{Part, Stack, databases::Database},
     platform::{Addresses, Answer, Ask, Platform},
     seed,
 };
@@ -45,6 +45,13 @@ static SHARED: OnceCell<Demo> = OnceCell::const_new();
 /// A visitor of the demo that all tests of this process share, and leave as they found it.
 pub async fn shared() -> Visitor {
     Visitor::of(&SHARED.get_or_init(Demo::start).await.stack)
+}
+
+/// Where a database of that demo is, for its run-time role.
+pub async fn database_url(database: Database) -> String {
+    let demo = SHARED.get_or_init(Demo::start).await;
+    let url = demo.stack.addresses_with(|at| at.database(database, database.runtime_role()));
+    url.unwrap_or_else(|failure| panic!("{failure}"))
 }
 
 /// Which backend.

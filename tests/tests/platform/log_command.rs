@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::process::Command;
 
 /// Exit code and everything printed.
-async fn kisum(arguments: &[&str]) -> (i32, String) {
+pub(crate) async fn kisum(arguments: &[&str]) -> (i32, String) {
     let binary = binary_beside_this().unwrap_or_else(|failure| panic!("{failure}"));
     let output = Command::new(binary).args(arguments).output().await.unwrap_or_else(|error| panic!("{error}"));
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -111,6 +111,9 @@ async fn bad_input_gets_a_clear_line_and_the_contract_s_exit_code() {
         (vec!["log", "show", "4", "--url", url], 1, "position 4 is beyond the head of the auth log, 3"),
         (vec!["log", "tail", "--after", "9", "--url", url], 1, "position 9 is beyond the head of the log, 3"),
         (vec!["log", "show", "--company", "not-a-uuid", "--url", url], 2, "--company"),
+        (vec!["log", "show", "--person", "user:7", "--url", url], 2, "--person"),
+        (vec!["log", "show", "--actor", "somebody", "--url", url], 2, "it is user:{uuid}, service:{name} or system"),
+        (vec!["log", "show", "--actor", "user:7", "--url", url], 2, "--actor"),
         (vec!["log", "show", "-5", "--url", url], 2, "-5"),
         (vec!["log", "show", "--limit", "0", "--url", url], 2, "--limit"),
         (vec!["log", "head", "--log", "other", "--url", url], 2, "auth, core"),

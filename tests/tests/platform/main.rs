@@ -7,6 +7,7 @@ mod configuration;
 mod conventions;
 mod edges;
 mod epoch;
+mod event_index;
 mod freshness;
 mod log_command;
 mod matrix;

@@ -25,7 +25,9 @@ fn runs_on(path: &str) -> Vec<(Database, &'static str)> {
             vec![(Database::Auth, "auth_owner"), (Database::Core, "core_owner")]
         }
         path if path.starts_with("events/log/") || path == "api/src/shared/idempotency.rs" => owned.to_vec(),
-        path if path.starts_with("projectors/src/event_index") || path == "projectors/src/checkpoint.rs" => owned.to_vec(),
+        path if path.starts_with("projectors/src/event_index") || path == "projectors/src/checkpoint.rs" => {
+            owned.to_vec()
+        }
         path if path.starts_with("projectors/") || path.starts_with("api/src/auth/") => {
             vec![(Database::Auth, "kisum_auth")]
         }
