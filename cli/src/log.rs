@@ -93,7 +93,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             drop(conn);
             let position = after.unwrap_or(head.position);
             let at = kisum_events::Cursor { epoch: head.epoch, position };
-            tail(Follow::new(pool, log, at, None), &filter, print).await
+            tail(Follow::new(pool, log, at), &filter, print).await
         }
         Command::Verify => verify::run(&pool, log, args.json).await,
         Command::Epoch { command } => epoch::run(&pool, log, command, args.json).await,

@@ -2,11 +2,11 @@
 
 use crate::{
     CommitError, Committed, Poison, Progress, Projection, Standing,
-    backoff::Backoff,
     checkpoint::{read_checkpoint, record_poison},
     commit::{chain, commit},
 };
 use kisum_events::{Cursor, Envelope};
+use kisum_log::Backoff;
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use std::{convert::Infallible, marker::PhantomData, time::Duration};
 use tokio::sync::watch;
@@ -28,7 +28,7 @@ pub struct Runner<P> {
 
 /// Why following ended.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FollowError {
+pub(crate) enum Ended {
     /// The process ends.
     #[error("shutting down")]
     Shutdown,
@@ -41,9 +41,9 @@ pub(crate) enum FollowError {
     /// The projection's database is not there.
     #[error("the projection's database is unavailable")]
     Database(#[from] sqlx::Error),
-    /// The log cannot be read.
+    /// The log cannot be followed from the checkpoint.
     #[error(transparent)]
-    Log(#[from] kisum_log::LoadError),
+    Log(#[from] kisum_log::FollowError),
 }
 
 impl<P: Projection> Runner<P> {
@@ -76,10 +76,10 @@ impl<P: Projection> Runner<P> {
         conn: &mut PgConnection,
         epoch: u32,
         events: &[Envelope],
-    ) -> Result<Cursor, FollowError> {
+    ) -> Result<Cursor, Ended> {
         let Committed { cursor, at, poison } = commit::<P>(conn, epoch, events).await.map_err(|error| match error {
-            CommitError::Unavailable(error) => FollowError::Database(error),
-            other => FollowError::Commit(other),
+            CommitError::Unavailable(error) => Ended::Database(error),
+            other => Ended::Commit(other),
         })?;
         self.backoff.reset();
         self.stands_at(cursor);
@@ -90,7 +90,7 @@ impl<P: Projection> Runner<P> {
             None => Ok(cursor),
             Some(poison) => {
                 record_poison(conn, P::NAME, &poison).await?;
-                Err(FollowError::Poisoned(poison))
+                Err(Ended::Poisoned(poison))
             }
         }
     }
@@ -102,16 +102,16 @@ impl<P: Projection> Runner<P> {
     }
 
     /// Acts on the end of following: `true` when it should start again.
-    pub(crate) async fn outlives(&mut self, ended: Result<Infallible, FollowError>) -> bool {
+    pub(crate) async fn outlives(&mut self, ended: Result<Infallible, Ended>) -> bool {
         let Err(error) = ended;
         match error {
-            FollowError::Shutdown => false,
-            FollowError::Poisoned(poison) => {
+            Ended::Shutdown => false,
+            Ended::Poisoned(poison) => {
                 self.stand_still(&poison).await;
                 false
             }
             other => {
-                let wait = self.backoff.next();
+                let wait = self.backoff.next_wait();
                 self.postponed(&other, wait);
                 tokio::select! {
                     () = tokio::time::sleep(wait) => true,

@@ -1,7 +1,7 @@
 //! Where this crate meets chance and time. Nothing else in it reads a clock or draws an id.
 
 use kisum_events::EventId;
-use std::time::Duration;
+use std::{hash::BuildHasher, time::Duration};
 use uuid::Uuid;
 
 /// A new event id, ordered by the time of its making (RFC 9562 §5.7).
@@ -20,4 +20,10 @@ pub(crate) fn new_key_id() -> Uuid {
 pub(crate) fn boottime() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// A number in `[0, 1)`. Spreading load needs no more than the seed of a hash map.
+pub(crate) fn random() -> f64 {
+    let bits = std::hash::RandomState::new().hash_one(()) >> 11;
+    bits as f64 / (1_u64 << 53) as f64
 }

@@ -1,16 +1,15 @@
 //! The handle that services hold: load, decide elsewhere, append.
 
 use crate::{
-    Append, AppendError, ClaimKey, LoadError, Loaded, LogHead, OpenError, Receipt, SealError, Sealer,
+    Append, AppendError, ClaimKey, Follow, LoadError, Loaded, LogHead, OpenError, Receipt, SealError, Sealer,
     appender::{self, Waiting},
     arrays::Prepared,
     head, load,
     seal::Place,
 };
-use kisum_events::{Aggregate, Log, Position, StreamName};
+use kisum_events::{Aggregate, Cursor, Log, Position, StreamName};
 use sqlx::{PgPool, postgres::PgConnectOptions};
-use std::sync::Arc;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// One log, open for reading and appending. Cheap to clone; all clones share one appender.
 #[derive(Clone)]
@@ -19,7 +18,7 @@ pub struct EventLog {
     pool: PgPool,
     sealer: Sealer,
     appender: mpsc::Sender<Waiting>,
-    appended: Arc<Notify>,
+    appended: watch::Sender<()>,
 }
 
 impl EventLog {
@@ -31,7 +30,7 @@ impl EventLog {
         let options: PgConnectOptions = db_url.parse().map_err(OpenError::Url)?;
         let options = options.application_name(&format!("kisum-append-{log}"));
         let appender = appender::spawn(log, &options);
-        Ok(Self { log, pool, sealer, appender, appended: Arc::new(Notify::new()) })
+        Ok(Self { log, pool, sealer, appender, appended: watch::Sender::new(()) })
     }
 
     /// Which log.
@@ -44,9 +43,9 @@ impl EventLog {
         &self.pool
     }
 
-    /// Wakes those who follow this log in this process; a missed call costs them a poll interval, nothing more.
-    pub fn appended(&self) -> &Notify {
-        &self.appended
+    /// A follower of what comes behind `after`, which sees what is appended through this handle at once.
+    pub fn follow(&self, after: Cursor) -> Follow {
+        Follow::new(self.pool.clone(), self.log, after).woken_by(self.appended.subscribe())
     }
 
     /// Loads a stream's state; a stream without events is at version 0 in its default state.
@@ -111,7 +110,7 @@ impl EventLog {
         let gone = || AppendError::Unavailable("the appender has stopped".to_owned());
         self.appender.send(Waiting { prepared, answer }).await.map_err(|_| gone())?;
         let receipt = verdict.await.map_err(|_| gone())??;
-        self.appended.notify_waiters();
+        self.appended.send_replace(());
         Ok(receipt)
     }
 

@@ -1,4 +1,4 @@
-//! The log: append by group commit, stream states, claims, sealing, reading, and the relay to JetStream.
+//! The log: append by group commit, stream states, claims, sealing, reading, following, and the relay to JetStream.
 //!
 //! It owns positions, versions and epochs. It knows no domain: what an event means, and what a state is the fold of,
 //! is given to it through [`kisum_events::Event`] and [`kisum_events::Aggregate`].
@@ -7,6 +7,7 @@ mod ambient;
 mod append;
 mod appender;
 mod arrays;
+mod backoff;
 mod epoch;
 mod error;
 mod event_log;
@@ -19,13 +20,16 @@ mod seal;
 mod verify;
 
 pub use append::{Append, ClaimKey, Receipt};
+pub use backoff::Backoff;
 pub use epoch::{
     EpochBegun, EpochError, EpochStanding, LogIdentity, LogStream, LogStreams, Published, StreamsError, UnknownEvent,
     begin_epoch,
 };
 pub use error::{AppendError, LoadError, OpenError, SealError};
 pub use event_log::EventLog;
-pub use follow::{Follow, FollowError};
+pub use follow::{
+    Follow, FollowError, FollowStream, FollowStreamError, LogPage, LogSource, PageError, Pages, SourceError,
+};
 pub use head::{LogHead, read_head, read_head_with_barrier};
 pub use load::Loaded;
 pub use read::{read, read_at};

@@ -33,15 +33,27 @@ pub async fn read(
     limit: i64,
     class: Option<Class>,
 ) -> Result<Vec<Envelope>, LoadError> {
-    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    read_through(conn, log, (after, Position::MAX), limit, class).await
+}
+
+/// Reads as [`read`], behind the first position of `between` and up to the second.
+pub(crate) async fn read_through(
+    conn: &mut PgConnection,
+    log: Log,
+    between: (Position, Position),
+    limit: i64,
+    class: Option<Class>,
+) -> Result<Vec<Envelope>, LoadError> {
+    let (after, through) = (stored(between.0), stored(between.1));
     let rows =
         match class {
             None => sqlx::query_as!(
                 Row,
                 r#"select position, epoch, previous_access_position, id, stream, version, type as event_type, schema,
                           company_id, effect, recorded_at, data, meta
-                   from event where position > $1 order by position limit $2"#,
+                   from event where position > $1 and position <= $2 order by position limit $3"#,
                 after,
+                through,
                 limit
             )
             .fetch_all(conn)
@@ -50,8 +62,9 @@ pub async fn read(
                 Row,
                 r#"select position, epoch, previous_access_position, id, stream, version, type as event_type, schema,
                           company_id, effect, recorded_at, data, meta
-                   from event where position > $1 and effect <> 'none' order by position limit $2"#,
+                   from event where position > $1 and position <= $2 and effect <> 'none' order by position limit $3"#,
                 after,
+                through,
                 limit
             )
             .fetch_all(conn)
@@ -60,8 +73,9 @@ pub async fn read(
                 Row,
                 r#"select position, epoch, previous_access_position, id, stream, version, type as event_type, schema,
                           company_id, effect, recorded_at, data, meta
-                   from event where position > $1 and effect = 'none' order by position limit $2"#,
+                   from event where position > $1 and position <= $2 and effect = 'none' order by position limit $3"#,
                 after,
+                through,
                 limit
             )
             .fetch_all(conn)
@@ -87,9 +101,14 @@ pub async fn read_at(conn: &mut PgConnection, log: Log, positions: &[i64]) -> Re
     rows.into_iter().map(|row| envelope(log, row)).collect()
 }
 
+/// A position as stored: logs end long before `bigint` does.
+fn stored(position: Position) -> i64 {
+    i64::try_from(position).unwrap_or(i64::MAX)
+}
+
 fn envelope(log: Log, row: Row) -> Result<Envelope, LoadError> {
     let position = unsigned(row.position);
-    let stored = |why: String| LoadError::Stored { what: format!("event {position}"), why };
+    let unreadable = |why: String| LoadError::Stored { what: format!("event {position}"), why };
     Ok(Envelope {
         id: EventId::new(row.id),
         log,
@@ -101,9 +120,9 @@ fn envelope(log: Log, row: Row) -> Result<Envelope, LoadError> {
         event_type: row.event_type,
         schema: u16::try_from(row.schema).unwrap_or(u16::MAX),
         company_id: row.company_id.map(CompanyId::new),
-        effect: row.effect.parse().map_err(stored)?,
+        effect: row.effect.parse().map_err(unreadable)?,
         recorded_at: Timestamp::from_micros(row.recorded_at),
-        data: RawValue::from_string(row.data).map_err(|error| stored(error.to_string()))?,
-        meta: serde_json::from_str(&row.meta).map_err(|error| stored(error.to_string()))?,
+        data: RawValue::from_string(row.data).map_err(|error| unreadable(error.to_string()))?,
+        meta: serde_json::from_str(&row.meta).map_err(|error| unreadable(error.to_string()))?,
     })
 }

@@ -51,7 +51,7 @@ impl Owner {
             let page = owner.change(|owned| {
                 owned.asked += 1;
                 let events = owned.events.iter().filter(|event| event.position > after).take(limit as usize);
-                let page = LogPage { epoch: owned.epoch, events: events.cloned().collect() };
+                let page = LogPage { epoch: owned.epoch, position: None, events: events.cloned().collect() };
                 if owned.is_away { Err(SourceError::Unavailable("away".to_owned())) } else { Ok(page) }
             });
             async move { page }

@@ -16,6 +16,9 @@ use std::{
 pub struct LogPage {
     /// The log's epoch now.
     pub epoch: u32,
+    /// Where the log ended when the page was read, if the owner says.
+    #[serde(default)]
+    pub position: Option<Position>,
     /// Events in order of position, without holes.
     pub events: Vec<Envelope>,
 }
@@ -99,7 +102,7 @@ mod tests {
                 asked.push(url.to_owned());
             }
             let answer = if url == "alive" {
-                Ok(LogPage { epoch: 1, events: Vec::new() })
+                Ok(LogPage { epoch: 1, position: None, events: Vec::new() })
             } else {
                 Err(SourceError::Unavailable("refused".to_owned()))
             };
@@ -113,7 +116,9 @@ mod tests {
 
     #[tokio::test]
     async fn without_an_address_nobody_answers() {
-        let source = LogSource::new(Vec::new(), |_, _, _| async { Ok(LogPage { epoch: 1, events: Vec::new() }) });
+        let source = LogSource::new(Vec::new(), |_, _, _| async {
+            Ok(LogPage { epoch: 1, position: None, events: Vec::new() })
+        });
         assert!(matches!(source.page(0, 10).await, Err(SourceError::Unavailable(_))));
     }
 }

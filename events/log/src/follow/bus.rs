@@ -1,46 +1,88 @@
-//! What arrives over the bus and cannot be applied yet: events in disorder, until their predecessors come.
+//! What arrives over the bus, and waits there while an event before it is missing.
 
-use async_nats::Message;
-use futures_util::{FutureExt as _, StreamExt as _, stream::Select};
-use kisum_events::{Cursor, Envelope, Log, Position, Sequence, Step, View, header};
-use std::collections::BTreeMap;
+use async_nats::{Message, Subscriber, connection::State};
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    stream::{SelectAll, select_all},
+};
+use kisum_events::{Class, Cursor, Envelope, Log, Position, Sequence, Step, View, header};
+use std::{collections::BTreeMap, future::pending, time::Duration};
 
-/// Most events kept while a predecessor is missing; beyond it the log's owner is asked sooner.
+/// Most events kept while a predecessor is missing; beyond it pages are asked for at once.
 const WAITING_MAX: usize = 2_048;
 /// Most messages taken at once, so that a commit is not put off by an endless stream.
 const DRAIN_MAX: usize = 500;
+/// Subscribing only hands a line to the client; one that is that busy is tried again with the next page.
+const SUBSCRIBE_MAX: Duration = Duration::from_millis(100);
 
-/// Plain subscriptions to both classes of a log. Two, because the right to subscribe is given by class.
-pub(crate) struct Subscription {
-    messages: Select<async_nats::Subscriber, async_nats::Subscriber>,
+/// A connection to the bus, and the plain subscriptions over it. One subscription per class, because the right to
+/// subscribe is given by class.
+#[derive(Debug)]
+pub(super) struct Bus {
+    nats: async_nats::Client,
+    messages: Option<SelectAll<Subscriber>>,
 }
 
-impl Subscription {
-    /// Subscribes; while the server is away the client subscribes again by itself.
-    pub(crate) async fn open(nats: &async_nats::Client, log: Log) -> Result<Self, async_nats::SubscribeError> {
-        let access = nats.subscribe(format!("kisum.{log}.v1.access.>")).await?;
-        let info = nats.subscribe(format!("kisum.{log}.v1.info.>")).await?;
-        Ok(Self { messages: futures_util::stream::select(access, info) })
+impl Bus {
+    pub(super) const fn new(nats: async_nats::Client) -> Self {
+        Self { nats, messages: None }
     }
 
-    /// The next messages: at least one, and whatever else has arrived. Empty when the client is closed.
-    pub(crate) async fn next(&mut self) -> Vec<Message> {
-        let mut arrived = Vec::new();
-        if let Some(message) = self.messages.next().await {
-            arrived.push(message);
-            while arrived.len() < DRAIN_MAX
-                && let Some(Some(message)) = self.messages.next().now_or_never()
-            {
-                arrived.push(message);
-            }
+    pub(super) fn is_connected(&self) -> bool {
+        self.messages.is_some() && self.nats.connection_state() == State::Connected
+    }
+
+    /// Subscribes, unless it has; while the server is away the client subscribes again by itself. Without the bus
+    /// pages go on, so what is wrong is only said.
+    pub(super) async fn subscribe(&mut self, log: Log, class: Option<Class>) {
+        if self.messages.is_some() {
+            return;
         }
-        arrived
+        let classes: &[Class] = match class {
+            Some(Class::Access) => &[Class::Access],
+            // Positions alone tell what an event of class info follows on.
+            Some(Class::Info) | None => &[Class::Access, Class::Info],
+        };
+        let nats = &self.nats;
+        let subscribing = async {
+            let mut messages = Vec::new();
+            for class in classes {
+                messages.push(nats.subscribe(format!("kisum.{log}.v1.{}.>", class.name())).await?);
+            }
+            Ok::<_, async_nats::SubscribeError>(messages)
+        };
+        match tokio::time::timeout(SUBSCRIBE_MAX, subscribing).await {
+            Ok(Ok(messages)) => self.messages = Some(select_all(messages)),
+            Ok(Err(error)) => tracing::warn!(event = "follow.bus_unavailable", log = log.name(), %error),
+            Err(_) => tracing::warn!(event = "follow.bus_unavailable", log = log.name(), error = "the client is busy"),
+        }
+    }
+
+    /// The client has ended the subscriptions.
+    pub(super) fn ended(&mut self) {
+        self.messages = None;
     }
 }
 
-/// Why the log's owner should be asked at once.
+/// The next messages: at least one, and whatever else has arrived. Empty when the client is closed; never without a
+/// bus.
+pub(super) async fn arrived(bus: &mut Option<Bus>) -> Vec<Message> {
+    let Some(Bus { messages: Some(messages), .. }) = bus else { return pending().await };
+    let mut arrived = Vec::new();
+    if let Some(message) = messages.next().await {
+        arrived.push(message);
+        while arrived.len() < DRAIN_MAX
+            && let Some(Some(message)) = messages.next().now_or_never()
+        {
+            arrived.push(message);
+        }
+    }
+    arrived
+}
+
+/// Why a page should be asked for at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Doubt {
+pub(super) enum Doubt {
     /// A message is not an event.
     Unreadable,
     /// An event of a later epoch came.
@@ -50,14 +92,19 @@ pub(crate) enum Doubt {
 }
 
 /// Events that wait for their turn.
-#[derive(Debug, Default)]
-pub(crate) struct Inbox {
+#[derive(Debug)]
+pub(super) struct Inbox {
+    view: View,
     waiting: BTreeMap<Position, Envelope>,
 }
 
 impl Inbox {
+    pub(super) const fn new(view: View) -> Self {
+        Self { view, waiting: BTreeMap::new() }
+    }
+
     /// Takes a message of a log that is applied up to `at`.
-    pub(crate) fn take(&mut self, at: Cursor, message: &Message) -> Result<(), Doubt> {
+    pub(super) fn take(&mut self, at: Cursor, message: &Message) -> Result<(), Doubt> {
         let epoch = message.headers.as_ref().and_then(|headers| headers.get(header::EPOCH));
         let epoch = epoch.and_then(|epoch| epoch.as_str().parse().ok()).ok_or(Doubt::Unreadable)?;
         self.take_event(at, epoch, &message.payload)
@@ -67,7 +114,7 @@ impl Inbox {
     fn take_event(&mut self, at: Cursor, epoch: u32, body: &[u8]) -> Result<(), Doubt> {
         let event: Envelope = serde_json::from_slice(body).map_err(|_| Doubt::Unreadable)?;
         let place = Cursor { epoch, position: event.position };
-        match Sequence::new(View::Everything, at).judge(place, event.previous_access_position) {
+        match Sequence::new(self.view, at).judge(place, event.previous_access_position) {
             Step::Old => Ok(()),
             // What a relay of an epoch that is over still sends is not news.
             Step::OtherEpoch if epoch < at.epoch => Ok(()),
@@ -80,8 +127,8 @@ impl Inbox {
     }
 
     /// The events that follow directly on `at`.
-    pub(crate) fn ready(&mut self, at: Cursor) -> Vec<Envelope> {
-        let mut sequence = Sequence::new(View::Everything, at);
+    pub(super) fn ready(&mut self, at: Cursor) -> Vec<Envelope> {
+        let mut sequence = Sequence::new(self.view, at);
         let mut ready = Vec::new();
         while let Some(first) = self.waiting.first_entry() {
             // INVARIANT: whatever waits is of the epoch of `at`; a later epoch makes the follower forget it all.
@@ -99,19 +146,19 @@ impl Inbox {
     }
 
     /// Whether an event waits for one that has not come.
-    pub(crate) fn has_hole(&self) -> bool {
+    pub(super) fn has_hole(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Forgets everything: it will be read from the log's owner.
-    pub(crate) fn clear(&mut self) {
+    /// Forgets everything: it will be read from pages.
+    pub(super) fn clear(&mut self) {
         self.waiting.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Doubt, Inbox, WAITING_MAX};
+    use super::{Doubt, Inbox, View, WAITING_MAX};
     use kisum_events::Cursor;
 
     const AT: Cursor = Cursor { epoch: 2, position: 4 };
@@ -134,7 +181,7 @@ mod tests {
 
     #[test]
     fn events_in_disorder_are_given_back_in_order() {
-        let mut inbox = Inbox::default();
+        let mut inbox = Inbox::new(View::Everything);
         for position in [6, 5, 4, 8] {
             assert_eq!(inbox.take_event(AT, 2, &body(position)), Ok(()));
         }
@@ -144,14 +191,14 @@ mod tests {
 
     #[test]
     fn what_an_epoch_that_is_over_still_sends_is_not_news() {
-        let mut inbox = Inbox::default();
+        let mut inbox = Inbox::new(View::Everything);
         assert_eq!(inbox.take_event(AT, 1, &body(5)), Ok(()));
         assert!(!inbox.has_hole());
     }
 
     #[test]
-    fn the_owner_is_asked_about_a_later_epoch_nonsense_and_a_hole_that_stays() {
-        let mut inbox = Inbox::default();
+    fn pages_are_asked_for_about_a_later_epoch_nonsense_and_a_hole_that_stays() {
+        let mut inbox = Inbox::new(View::Everything);
         assert_eq!(inbox.take_event(AT, 3, &body(5)), Err(Doubt::Epoch));
         assert_eq!(inbox.take_event(AT, 2, b"\xff"), Err(Doubt::Unreadable));
         let last = 6 + WAITING_MAX as u64;
