@@ -15,7 +15,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// Append rates at 1, 64 and 1024 writers beside plain inserts on the same PostgreSQL.
+    /// Appending beside plain inserts, following beside COPY, the relay, and how soon a follower sees a commit.
     Log(log::Options),
     /// One process of writers, as `log` starts them.
     #[command(hide = true)]

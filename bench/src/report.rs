@@ -55,15 +55,17 @@ pub(crate) fn print(title: &str, lines: &[Line]) -> anyhow::Result<()> {
     println!("{:<44} {:>12} {:>8} {:>10} {:>10}  ratio (aim)", "", "events/s", "spread", "p50 ms", "p99 ms");
     for line in lines {
         let figure = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+        // A line of latencies has no rate.
+        let rate = |text: String| if line.rates.is_empty() { "-".to_owned() } else { text };
         let ratio = line.against.as_ref().and_then(|(name, aim)| {
             let other = lines.iter().find(|other| other.name == *name)?;
             Some(format!("{:.2} × {name} ({aim:.2})", line.median() / other.median().max(f64::MIN_POSITIVE)))
         });
         println!(
-            "{:<44} {:>12.0} {:>7.0}% {:>10} {:>10}  {}",
+            "{:<44} {:>12} {:>8} {:>10} {:>10}  {}",
             line.name,
-            line.median(),
-            line.spread() * 100.0,
+            rate(format!("{:.0}", line.median())),
+            rate(format!("{:.0}%", line.spread() * 100.0)),
             figure(line.p50_ms),
             figure(line.p99_ms),
             ratio.unwrap_or_default()

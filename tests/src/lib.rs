@@ -4,4 +4,5 @@
 
 pub mod counted;
 pub mod demo;
+pub mod owner;
 pub mod servers;

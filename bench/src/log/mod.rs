@@ -1,6 +1,8 @@
-//! `bench log`: the append as services use it, beside the two references of `measurements.md` on the same server.
+//! `bench log`: the append as services use it, beside the two references of `measurements.md` on the same server; then
+//! following, the relay, and how soon a follower sees a commit.
 
 mod append;
+mod read;
 mod reference;
 mod subject;
 
@@ -55,9 +57,15 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let url = |role: &'static str| {
         stack.addresses_with(|at| at.database(Database::Auth, role)).map_err(|failure| anyhow::anyhow!("{failure}"))
     };
-    let measured = measure(&options, &url(Database::Auth.runtime_role())?, &url(Database::Auth.owner())?).await;
+    let (runtime, owner) = (url(Database::Auth.runtime_role())?, url(Database::Auth.owner())?);
+    let measured = async {
+        let mut lines = measure(&options, &runtime, &owner).await?;
+        lines.extend(read::measure(&stack, options.rounds, &options.only).await?);
+        anyhow::Ok(lines)
+    };
+    let measured = measured.await;
     stack.stop().await;
-    measured
+    report::print("bench log", &measured?)
 }
 
 /// The lines, and what each is compared with.
@@ -87,7 +95,7 @@ fn lines() -> Vec<(Subject, Line)> {
 }
 
 /// `url` is the run-time role's, for appends; `owner_url` the owner's, who may have tables of its own.
-async fn measure(options: &Options, url: &str, owner_url: &str) -> anyhow::Result<()> {
+async fn measure(options: &Options, url: &str, owner_url: &str) -> anyhow::Result<Vec<Line>> {
     let log = open(url).await?;
     reference::prepare(owner_url).await?;
     let (subjects, mut lines): (Vec<_>, Vec<_>) =
@@ -112,7 +120,7 @@ async fn measure(options: &Options, url: &str, owner_url: &str) -> anyhow::Resul
         line.p50_ms = Some(percentile(took, 0.5));
         line.p99_ms = Some(percentile(took, 0.99));
     }
-    report::print("bench log", &lines)
+    Ok(lines)
 }
 
 /// The log as a service opens it.

@@ -8,6 +8,7 @@ mod conventions;
 mod edges;
 mod epoch;
 mod event_index;
+mod follow;
 mod freshness;
 mod log_command;
 mod matrix;

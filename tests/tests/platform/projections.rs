@@ -5,12 +5,14 @@ mod follow;
 
 use kisum::local::Stack;
 use kisum_events::{
-    Cursor, Envelope, Event, EventId, Log, ModuleEvent, Position, SessionEndCause, SessionEvent, SessionId, StreamName,
+    Cursor, Envelope, Event, Log, ModuleEvent, Position, SessionEndCause, SessionEvent, SessionId, StreamName,
     Timestamp, UserId,
 };
 use kisum_projectors::read_checkpoint;
-use kisum_tests::servers::{self, LogDatabase};
-use serde_json::json;
+use kisum_tests::{
+    owner,
+    servers::{self, LogDatabase},
+};
 use sqlx::{Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
 
@@ -24,16 +26,8 @@ async fn database() -> (&'static Stack, LogDatabase, PgConnection) {
 
 fn envelope(log: Log, position: Position, stream: &StreamName, event: &impl Event) -> Envelope {
     let data = event.encode().unwrap_or_else(|error| panic!("{error}")).data;
-    let data: serde_json::Value = serde_json::from_str(&data).unwrap_or_else(|error| panic!("{error}"));
-    let recorded_at = Timestamp::from_micros(i64::try_from(position).unwrap_or(0) * 1_000_000);
-    let envelope = json!({
-        "id": EventId::new(Uuid::from_u128(u128::from(position))), "log": log, "epoch": 1, "position": position,
-        "previousAccessPosition": 0, "stream": stream, "version": 1, "type": event.event_type(), "schema": 1,
-        "effect": event.effect(), "recordedAt": recorded_at, "data": data,
-        "meta": { "actor": "system", "requestId": Uuid::nil() },
-    });
-    // Through text, as it arrives: a raw value cannot be taken from a parsed tree.
-    serde_json::from_str(&envelope.to_string()).unwrap_or_else(|error| panic!("{error}"))
+    let data = serde_json::from_str(&data).unwrap_or_else(|error| panic!("{error}"));
+    owner::envelope(log, (position, 0), stream, (event.event_type(), event.effect(), data))
 }
 
 /// `module.defined`, recorded in epoch 1.

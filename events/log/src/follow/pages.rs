@@ -124,7 +124,7 @@ impl Reader {
                 let reading = async {
                     let (mut conn, head) = match conn {
                         Some(conn) => (conn, self.head),
-                        None => (connect(&database).await?, LogHead::default()),
+                        None => (connect(&database, self.log).await?, LogHead::default()),
                     };
                     let (page, head) = self.database_page(&mut conn, head, after).await?;
                     Ok::<_, LoadError>((page, head, conn))
@@ -176,8 +176,8 @@ impl Reader {
     }
 }
 
-async fn connect(database: &PgConnectOptions) -> Result<PgConnection, LoadError> {
-    Ok(database.connect().await?)
+async fn connect(database: &PgConnectOptions, log: Log) -> Result<PgConnection, LoadError> {
+    Ok(database.clone().application_name(&format!("kisum-follow-{log}")).connect().await?)
 }
 
 async fn owner_page(source: &LogSource, after: Cursor) -> Result<Page, PageError> {

@@ -4,60 +4,19 @@ use super::{
     at, database, defined, ended_sessions, invented_later, many_defined, modules, session, session_ended, stored,
 };
 use kisum_domains::Session;
-use kisum_events::{Cursor, Envelope, Log, Position, header, subject_for};
+use kisum_events::{Cursor, Position};
 use kisum_log::Loaded;
-use kisum_projectors::{
-    Catalog, EndedSessions, LogPage, LogSource, Progress, Runner, SourceError, Stopped, run_local, run_remote,
-};
+use kisum_projectors::{Catalog, EndedSessions, Progress, Runner, Stopped, run_local, run_remote};
 use kisum_tests::{
     counted::{append, new_request},
+    owner::{Owner, publish},
     servers::{self, LogDatabase},
 };
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 use tokio::{sync::watch, task::JoinHandle};
 
 /// Longest wait for anything; what is waited for takes a second and a half at most.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// The core log as its owner would answer it.
-#[derive(Clone, Default)]
-struct Owner(Arc<Mutex<Owned>>);
-
-#[derive(Default)]
-struct Owned {
-    epoch: u32,
-    events: Vec<Envelope>,
-    is_away: bool,
-    asked: usize,
-}
-
-impl Owner {
-    fn of(epoch: u32, events: Vec<Envelope>) -> Self {
-        let owner = Self::default();
-        owner.change(|owned| (owned.epoch, owned.events) = (epoch, events));
-        owner
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut Owned) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn source(&self) -> LogSource {
-        let owner = self.clone();
-        LogSource::new(vec!["http://owner".to_owned()], move |_, after, limit| {
-            let page = owner.change(|owned| {
-                owned.asked += 1;
-                let events = owned.events.iter().filter(|event| event.position > after).take(limit as usize);
-                let page = LogPage { epoch: owned.epoch, position: None, events: events.cloned().collect() };
-                if owned.is_away { Err(SourceError::Unavailable("away".to_owned())) } else { Ok(page) }
-            });
-            async move { page }
-        })
-    }
-}
 
 /// A running projection, which stops with it.
 struct Running {
@@ -90,16 +49,6 @@ impl Running {
 async fn no_bus() -> async_nats::Client {
     let options = async_nats::ConnectOptions::new().retry_on_initial_connect();
     options.connect("nats://127.0.0.1:1").await.unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// Says an event as the core log's relay does, in the stream of an epoch.
-async fn publish(relay: &async_nats::Client, epoch: u32, event: &Envelope) {
-    let mut headers = async_nats::HeaderMap::new();
-    headers.insert(header::EPOCH, epoch.to_string());
-    let subject = subject_for(Log::Core, event.effect, event.company_id, &event.event_type);
-    let body = serde_json::to_vec(event).unwrap_or_else(|error| panic!("{error}"));
-    relay.publish_with_headers(subject, headers, body.into()).await.unwrap_or_else(|error| panic!("{error}"));
-    relay.flush().await.unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
