@@ -1,6 +1,7 @@
 //! Reading the log in order: `position > after order by position` is enough, because position order is commit order.
 
 use crate::{LoadError, load::unsigned};
+use futures_util::{TryStreamExt as _, stream::BoxStream};
 use kisum_events::{Class, CompanyId, Envelope, EventId, Log, Position, StreamName, Timestamp};
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
@@ -45,43 +46,44 @@ pub(crate) async fn read_through(
     class: Option<Class>,
 ) -> Result<Vec<Envelope>, LoadError> {
     let (after, through) = (stored(between.0), stored(between.1));
-    let rows =
-        match class {
-            None => sqlx::query_as!(
-                Row,
-                r#"select position, epoch, previous_access_position, id, stream, version, type as event_type, schema,
+    let mut rows: BoxStream<'_, Result<Row, sqlx::Error>> = match class {
+        None => sqlx::query_as!(
+            Row,
+            r#"select position, epoch, previous_access_position, id, stream, version, type as event_type, schema,
                           company_id, effect, recorded_at, data, meta
                    from event where position > $1 and position <= $2 order by position limit $3"#,
-                after,
-                through,
-                limit
-            )
-            .fetch_all(conn)
-            .await?,
-            Some(Class::Access) => sqlx::query_as!(
-                Row,
-                r#"select position, epoch, previous_access_position, id, stream, version, type as event_type, schema,
+            after,
+            through,
+            limit
+        )
+        .fetch(conn),
+        Some(Class::Access) => sqlx::query_as!(
+            Row,
+            r#"select position, epoch, previous_access_position, id, stream, version, type as event_type, schema,
                           company_id, effect, recorded_at, data, meta
                    from event where position > $1 and position <= $2 and effect <> 'none' order by position limit $3"#,
-                after,
-                through,
-                limit
-            )
-            .fetch_all(conn)
-            .await?,
-            Some(Class::Info) => sqlx::query_as!(
-                Row,
-                r#"select position, epoch, previous_access_position, id, stream, version, type as event_type, schema,
+            after,
+            through,
+            limit
+        )
+        .fetch(conn),
+        Some(Class::Info) => sqlx::query_as!(
+            Row,
+            r#"select position, epoch, previous_access_position, id, stream, version, type as event_type, schema,
                           company_id, effect, recorded_at, data, meta
                    from event where position > $1 and position <= $2 and effect = 'none' order by position limit $3"#,
-                after,
-                through,
-                limit
-            )
-            .fetch_all(conn)
-            .await?,
-        };
-    rows.into_iter().map(|row| envelope(log, row)).collect()
+            after,
+            through,
+            limit
+        )
+        .fetch(conn),
+    };
+    // Row by row, as they come: what was just received is still in the processor's cache.
+    let mut events = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        events.push(envelope(log, row)?);
+    }
+    Ok(events)
 }
 
 /// Reads the events at some positions, in position order; a position without an event is left out.

@@ -55,10 +55,20 @@ pub enum PageError {
 #[derive(Clone, Debug)]
 pub struct Pages(Place);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Place {
     Database(Arc<PgConnectOptions>),
     Owner(LogSource),
+}
+
+/// Without the connection's options, which hold a password.
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Database(_) => f.write_str("Database"),
+            Self::Owner(source) => f.debug_tuple("Owner").field(source).finish(),
+        }
+    }
 }
 
 impl Pages {
