@@ -79,7 +79,7 @@ pub(crate) async fn read_through(
         .fetch(conn),
     };
     // Row by row, as they come: what was just received is still in the processor's cache.
-    let mut events = Vec::new();
+    let mut events = Vec::with_capacity(usize::try_from(limit.clamp(0, 1024)).unwrap_or(0));
     while let Some(row) = rows.try_next().await? {
         events.push(envelope(log, row)?);
     }
