@@ -1,6 +1,7 @@
 //! Following a log of another database: its owner's pages and a bus that loses, repeats and disorders.
 
-use super::{Dice, VIEWS, at, error_of, followed, of_class, positions};
+use super::{Dice, PATIENCE, VIEWS, at, error_of, followed, of_class, positions};
+use async_nats::RequestErrorKind;
 use kisum::local::Part;
 use kisum_events::{Class, Effect, Envelope, Log, Position, StreamName};
 use kisum_log::{Follow, FollowError, PageError};
@@ -118,7 +119,13 @@ async fn the_bus_carries_on_without_the_owner_and_the_owner_without_the_bus() {
 
     // The bus is heard again by itself: the owner is away and cannot be what brings these.
     let relay = servers::nats(&stack, "relay-core").await;
-    nats.flush().await.unwrap_or_else(|error| panic!("{error}"));
+    // That nobody answers for heads is an answer: it shows that this connection is back, with what it subscribes.
+    let is_back = async {
+        while nats.request("kisum.core.v1.head", "".into()).await.err().map(|error| error.kind())
+            != Some(RequestErrorKind::NoResponders)
+        {}
+    };
+    assert!(tokio::time::timeout(PATIENCE, is_back).await.is_ok(), "the client does not come back");
     owner.change(|owned| (owned.is_away, owned.events) = (true, upto(20)));
     for event in &all[20..40] {
         publish(&relay, 1, event).await;
