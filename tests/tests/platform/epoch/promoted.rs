@@ -38,10 +38,10 @@ async fn is_whole_again(stack: &Stack, copy: &LogCopy, epoch: u32, events: u64) 
     assert_equal(&stream, copy, epoch).await;
     relay.stop().await;
     let pool = servers::pool(&copy.run_url).await;
-    let mut stale = Follow::new(pool.clone(), Log::Auth, Cursor { epoch: 1, position: SHARED + 3 }, None);
+    let mut stale = Follow::new(pool.clone(), Log::Auth, Cursor { epoch: 1, position: SHARED + 3 });
     let told = stale.next().await;
     assert!(matches!(told, Err(FollowError::OtherEpoch { now, cursor: 1 }) if now == epoch), "{told:?}");
-    let mut anew = Follow::new(pool, Log::Auth, Cursor { epoch, position: 0 }, None);
+    let mut anew = Follow::new(pool, Log::Auth, Cursor { epoch, position: 0 });
     let mut at = 0;
     while at < events {
         at = anew.next().await.ok().and_then(|seen| seen.last().map(|last| last.position)).unwrap_or(u64::MAX);

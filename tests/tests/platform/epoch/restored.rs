@@ -80,10 +80,10 @@ async fn a_log_restored_from_an_older_dump_is_refused_until_its_new_epoch_and_th
 
     nothing_is_due(&stack, &restored, 2).await;
     let pool = servers::pool(&restored.run_url).await;
-    let mut stale = Follow::new(pool.clone(), Log::Auth, Cursor { epoch: 1, position: 37 }, None);
+    let mut stale = Follow::new(pool.clone(), Log::Auth, Cursor { epoch: 1, position: 37 });
     let told = stale.next().await;
     assert!(matches!(told, Err(FollowError::OtherEpoch { now: 2, cursor: 1 })), "{told:?}");
-    let mut anew = Follow::new(pool, Log::Auth, Cursor { epoch: 2, position: 0 }, None);
+    let mut anew = Follow::new(pool, Log::Auth, Cursor { epoch: 2, position: 0 });
     let mut seen = 0;
     while seen < 21 {
         let events = anew.next().await.unwrap_or_else(|error| panic!("{error}"));
