@@ -59,7 +59,7 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
     let log =
         EventLog::open(Log::Auth, config.db_url.expose(), pool.clone(), sealer).await.map_err(failed("AUTH_DB_URL"))?;
     let peers = Neighbours::new(&config, &clock)?;
-    let nats = bus::connect("NATS_URL", &config.nats_url, "auth").await?;
+    let nats = bus::connect("NATS_URL", &config.nats_url, "auth", bus::Reconnect::SPREAD).await?;
     let dependencies = Dependencies { log: log.clone(), core: peers.core_log(), nats: nats.clone() };
     let running = kisum_projectors::auth::spawn(&dependencies, &shutdown);
     let auth = assemble(&config, &clock, log.clone(), peers, &running)?;

@@ -40,9 +40,9 @@ pub async fn run(env: Env, log: Log, shutdown: watch::Receiver<bool>) -> Result<
     let config = RelayServiceConfig::read(&env, log)?;
     telemetry::start(&config.service);
     let pool = database::connect(config.db_variable, &config.db_url, config.service.db_pool_max).await?;
-    let nats = bus::connect("NATS_URL", &config.nats_url, &config.service.service).await?;
+    let nats = bus::connect("NATS_URL", &config.nats_url, &config.service.service, bus::Reconnect::AT_ONCE).await?;
     let head_user = format!("{}-head", config.service.service);
-    let head_nats = bus::connect("NATS_HEAD_URL", &config.nats_head_url, &head_user).await?;
+    let head_nats = bus::connect("NATS_HEAD_URL", &config.nats_head_url, &head_user, bus::Reconnect::AT_ONCE).await?;
     let trusted = trust::watch_trust(&config.service.environment, &config.service.service, &config.trust_file)
         .await
         .map_err(|error| ServeError::dependency("SERVICE_TRUST")(Box::new(error)))?;
@@ -65,7 +65,7 @@ pub async fn run(env: Env, log: Log, shutdown: watch::Receiver<bool>) -> Result<
         halted = relay => match halted {
             // Told to stop: let the listener finish what it has in work.
             Ok(()) => serving.await,
-            Err(halted) => Err(ServeError::dependency("the relay")(Box::new(halted))),
+            Err(halted) => Err(ServeError::Halted { name: "the relay", source: Box::new(halted) }),
         },
         refused = async { match answering.await { Ok(()) => std::future::pending().await, Err(error) => error } } => {
             Err(ServeError::dependency("NATS_HEAD_URL")(Box::new(refused)))

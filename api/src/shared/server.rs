@@ -42,6 +42,15 @@ pub enum ServeError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// It found something that somebody has to look at before it may go on: exit code 1.
+    #[error("{name} has halted")]
+    Halted {
+        /// What halted.
+        name: &'static str,
+        /// What it found, and what to do.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
 }
 
 impl ServeError {
@@ -54,7 +63,7 @@ impl ServeError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => ConfigError::EXIT_CODE,
-            Self::Bind { .. } => 1,
+            Self::Bind { .. } | Self::Halted { .. } => 1,
             Self::Dependency { .. } => 3,
         }
     }

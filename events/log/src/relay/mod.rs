@@ -3,6 +3,7 @@
 //! Any number of relays may run for one log: the expected sequence lets one win each message, and losing costs a look
 //! at the tail. No offset is kept: the stream itself says where it ends, and whether it is this log's.
 
+mod connection;
 mod headers;
 mod heads;
 mod publish;
@@ -21,7 +22,9 @@ const ACK_MAX: Duration = Duration::from_millis(500);
 /// How often an idle relay looks for new events: well below the 20 ms that a follower may wait for one.
 const POLL: Duration = Duration::from_millis(4);
 /// Waits between attempts after an error, doubled up to the second; recovery must take less than a second.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(400));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(100));
+/// So many silences in a row, and the connection is taken for dead, though nothing has closed it.
+const SILENCES_MAX: u32 = 2;
 
 /// What a relay works on.
 #[derive(Clone)]
@@ -63,6 +66,10 @@ enum Interrupted {
     Log(String),
     #[error("the stream cannot be used: {0}")]
     Stream(String),
+    #[error("NATS leaves unanswered {0}")]
+    Silent(String),
+    #[error("NATS is connected anew")]
+    Renewed,
 }
 
 impl From<LoadError> for Interrupted {
@@ -91,19 +98,26 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 /// # Errors
 /// [`RelayHalted`] when going on could damage something; everything else is retried.
 pub async fn run(config: RelayConfig, mut shutdown: watch::Receiver<bool>) -> Result<(), RelayHalted> {
-    let mut backoff = BACKOFF.0;
+    let (mut backoff, mut silences) = (BACKOFF.0, 0);
+    let mut proven = tail::Proven::default();
     loop {
-        let attempt = attempt(&config);
-        tokio::select! {
+        let before = proven.position;
+        let why = tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
-            ended = attempt => {
-                let (published, why) = ended;
-                match why {
-                    Interrupted::Halted(halted) => return Err(halted),
-                    other => tracing::warn!(log = config.log.name(), reason = %other, "relay: interrupted, starting again"),
-                }
-                backoff = if published { BACKOFF.0 } else { (backoff * 2).min(BACKOFF.1) };
-            }
+            why = attempt(&config, &mut proven) => why,
+        };
+        let why = match why {
+            Interrupted::Halted(halted) => return Err(halted),
+            why => why,
+        };
+        tracing::warn!(log = config.log.name(), reason = %why, "relay: interrupted, starting again");
+        let progressed = proven.position > before || matches!(why, Interrupted::Renewed);
+        backoff = if progressed { BACKOFF.0 } else { (backoff * 2).min(BACKOFF.1) };
+        silences = if matches!(why, Interrupted::Silent(_)) && !progressed { silences + 1 } else { 0 };
+        if silences >= SILENCES_MAX {
+            silences = 0;
+            // It refuses only when the client is gone, and then nothing else works either.
+            let _ = config.nats.force_reconnect().await;
         }
         tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
@@ -112,31 +126,32 @@ pub async fn run(config: RelayConfig, mut shutdown: watch::Receiver<bool>) -> Re
     }
 }
 
-/// One attempt: find the stream's end, then publish from there. Says whether anything was published.
-async fn attempt(config: &RelayConfig) -> (bool, Interrupted) {
-    let mut published = false;
-    let why = match publish_from_tail(config, &mut published).await {
-        Ok(never) => match never {},
-        Err(why) => why,
-    };
-    (published, why)
+/// One attempt, on one connection: find the stream's end, then publish from there. Says what ended it.
+async fn attempt(config: &RelayConfig, proven: &mut tail::Proven) -> Interrupted {
+    let connection = connection::connected(&config.nats).await;
+    tokio::select! {
+        // Whatever the lost connection had not answered is not worth waiting for.
+        () = connection::renewed(&config.nats, connection) => Interrupted::Renewed,
+        published = publish_from_tail(config, proven) => match published {
+            Ok(never) => match never {},
+            Err(why) => why,
+        },
+    }
 }
 
 async fn publish_from_tail(
     config: &RelayConfig,
-    published: &mut bool,
+    proven: &mut tail::Proven,
 ) -> Result<std::convert::Infallible, Interrupted> {
     let mut conn = config.pool.acquire().await.map_err(LoadError::from)?;
     let head = read_head(&mut conn).await?;
     drop(conn);
-    let jetstream = async_nats::jetstream::context::ContextBuilder::new()
-        .timeout(Duration::from_secs(2))
-        .ack_timeout(ACK_MAX)
-        .build(config.nats.clone());
+    let jetstream =
+        async_nats::jetstream::context::ContextBuilder::new().ack_timeout(ACK_MAX).build(config.nats.clone());
     let name = stream_name(config.log, head.epoch);
-    let tail = tail::find(config, &jetstream, &name, head).await?;
-    let mut publisher = publish::Publisher { config, jetstream, name, epoch: head.epoch, sent: tail };
-    publisher.run(published).await
+    let sent = tail::find(config, &jetstream, &name, head, proven).await?;
+    let mut publisher = publish::Publisher { config, jetstream, name, epoch: head.epoch, sent, proven };
+    publisher.run().await
 }
 
 /// The stream that carries an epoch of a log: `AUTH_1`. Named by epoch, so that an old relay is fenced.

@@ -1,13 +1,17 @@
 //! Publishing in order, pipelined: each message names the one that it must follow.
 
-use super::{Interrupted, POLL, RelayConfig, headers::headers};
+use super::{Interrupted, POLL, RelayConfig, headers::headers, tail::Proven};
 use crate::{LoadError, read, read_head};
-use async_nats::jetstream::{self, context::PublishAckFuture, message::PublishMessage};
+use async_nats::jetstream::{
+    self,
+    context::{PublishAckFuture, PublishErrorKind},
+    message::PublishMessage,
+};
 use kisum_events::{Envelope, Position, subject_for};
 use std::{collections::VecDeque, convert::Infallible};
 
 /// Messages sent and not yet acknowledged, at most.
-const WINDOW: usize = 512;
+pub(super) const WINDOW: usize = 512;
 /// Events read from the log at once.
 const READ_MAX: i64 = 512;
 
@@ -18,11 +22,13 @@ pub(super) struct Publisher<'a> {
     pub(super) epoch: u32,
     /// Position of the last message sent.
     pub(super) sent: Position,
+    /// Up to where every message was acknowledged.
+    pub(super) proven: &'a mut Proven,
 }
 
 impl Publisher<'_> {
-    /// Publishes for ever; returns only when interrupted. `published` is set once an ack counted.
-    pub(super) async fn run(&mut self, published: &mut bool) -> Result<Infallible, Interrupted> {
+    /// Publishes for ever; returns only when interrupted.
+    pub(super) async fn run(&mut self) -> Result<Infallible, Interrupted> {
         let mut window: VecDeque<(Position, PublishAckFuture)> = VecDeque::with_capacity(WINDOW);
         let lag = metrics::gauge!("kisum_relay_lag_events", "log" => self.config.log.name());
         loop {
@@ -30,7 +36,6 @@ impl Publisher<'_> {
             if events.is_empty() {
                 while let Some(first) = window.pop_front() {
                     self.settle(first).await?;
-                    *published = true;
                 }
                 lag.set(0.0);
                 tokio::time::sleep(POLL).await;
@@ -41,7 +46,6 @@ impl Publisher<'_> {
                     && let Some(first) = window.pop_front()
                 {
                     self.settle(first).await?;
-                    *published = true;
                 }
                 window.push_back((envelope.position, self.send(envelope).await?));
                 self.sent = envelope.position;
@@ -84,15 +88,18 @@ impl Publisher<'_> {
     }
 
     /// Waits for one acknowledgement. It counts only if its sequence is the position and it is no duplicate.
-    async fn settle(&self, (position, ack): (Position, PublishAckFuture)) -> Result<(), Interrupted> {
-        let ack =
-            ack.await.map_err(|error| Interrupted::Stream(format!("position {position}: {}", super::chain(&error))))?;
+    async fn settle(&mut self, (position, ack): (Position, PublishAckFuture)) -> Result<(), Interrupted> {
+        let ack = ack.await.map_err(|error| match error.kind() {
+            PublishErrorKind::TimedOut => Interrupted::Silent(format!("position {position}")),
+            _ => Interrupted::Stream(format!("position {position}: {}", super::chain(&error))),
+        })?;
         if ack.sequence != position || ack.duplicate || ack.stream != self.name {
             return Err(Interrupted::Stream(format!(
                 "position {position} was acknowledged as {} of {} (duplicate: {})",
                 ack.sequence, ack.stream, ack.duplicate
             )));
         }
+        self.proven.position = position;
         Ok(())
     }
 }
