@@ -6,6 +6,9 @@ use super::{ambient, config::Secret, server::ServeError};
 use async_nats::{Client, ConnectOptions, connection::State};
 use std::{error::Error, time::Duration};
 
+/// How long a command waits for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How a connection that was lost is made again: after a random time, up to a bound that doubles.
 #[derive(Clone, Copy, Debug)]
 pub struct Reconnect {
@@ -53,9 +56,6 @@ pub async fn connect(
         .await
         .map_err(|source| ServeError::Dependency { name: variable, source: Box::new(source) })
 }
-
-/// How long a command waits for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connects once, for a command that somebody waits for: a server that is down is an error.
 ///

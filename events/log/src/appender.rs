@@ -10,6 +10,7 @@ use crate::{
     AppendError, Receipt,
     arrays::{Arrays, Prepared},
     error::epoch_message,
+    fail_points,
 };
 use kisum_events::Log;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
@@ -193,12 +194,15 @@ impl Lane {
             return Called::Lost("no connection".to_owned());
         };
         let arrays = Arrays::new(batch.iter().map(|waiting| waiting.prepared.as_ref()));
-        let verdicts = match tokio::time::timeout(CALL_MAX, arrays.call(conn)).await {
+        fail_points::point("append.before_call");
+        let sending = fail_points::point_when_sent("append.call_sent", arrays.call(conn));
+        let verdicts = match tokio::time::timeout(CALL_MAX, sending).await {
             Ok(Ok(verdicts)) => verdicts,
             Ok(Err(error)) if is_refusal(&error) => return Called::Refused(error),
             Ok(Err(error)) => return Called::Lost(error.to_string()),
             Err(_) => return Called::Lost("the call took too long".to_owned()),
         };
+        fail_points::point("append.answer_read");
         for (index, one) in batch.drain(..).enumerate() {
             let verdict = verdicts.read(self.log, index, &one.prepared.append);
             // A caller that has gone away does not want the answer.

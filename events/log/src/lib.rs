@@ -11,6 +11,10 @@ mod backoff;
 mod epoch;
 mod error;
 mod event_log;
+#[cfg(not(feature = "failpoints"))]
+mod fail_points;
+#[cfg(feature = "failpoints")]
+pub mod fail_points;
 mod follow;
 mod head;
 mod load;

@@ -1,7 +1,7 @@
 //! Publishing in order, pipelined: each message names the one that it must follow.
 
 use super::{Interrupted, POLL, RelayConfig, headers::headers, tail::Proven};
-use crate::{LoadError, read, read_head};
+use crate::{LoadError, fail_points, read, read_head};
 use async_nats::jetstream::{
     self,
     context::{PublishAckFuture, PublishErrorKind},
@@ -48,6 +48,7 @@ impl Publisher<'_> {
                     self.settle(first).await?;
                 }
                 window.push_back((envelope.position, self.send(envelope).await?));
+                fail_points::point_once_flushed("relay.published", &self.config.nats).await;
                 self.sent = envelope.position;
             }
             #[expect(clippy::cast_precision_loss, reason = "a gauge of how many wait needs no more than 52 bits")]
