@@ -1,8 +1,14 @@
-//! What the suites stand on: real servers in temporary folders, databases of their own, and a small aggregate.
+//! What the suites stand on: real servers in temporary folders, databases of their own, a small aggregate,
+//! and what can be done to them: processes to kill and freeze, a proxy to cut and delay.
 //!
 //! Servers die with the test process, also when it is killed, and take their folders with them (`kisum::local`).
 
 pub mod counted;
 pub mod demo;
 pub mod owner;
+pub mod processes;
+pub mod proxy;
+pub mod seeded;
 pub mod servers;
+pub mod streams;
+pub mod writer;

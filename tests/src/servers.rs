@@ -81,10 +81,12 @@ pub async fn pool(url: &str) -> PgPool {
     PgPoolOptions::new().max_connections(8).connect(url).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The `DATA_ENCRYPTION_KEYS` of logs that tests open.
+pub const DATA_KEYS: &str = "1:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+
 /// Opens a log as the run-time role does.
 pub async fn open(database: &LogDatabase) -> EventLog {
-    let sealer =
-        Sealer::new("1:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=").unwrap_or_else(|error| panic!("{error}"));
+    let sealer = Sealer::new(DATA_KEYS).unwrap_or_else(|error| panic!("{error}"));
     EventLog::open(Log::Auth, &database.run_url, pool(&database.run_url).await, sealer)
         .await
         .unwrap_or_else(|error| panic!("{error}"))

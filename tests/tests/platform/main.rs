@@ -5,6 +5,7 @@ mod append;
 mod append_shapes;
 mod configuration;
 mod conventions;
+mod crash;
 mod edges;
 mod epoch;
 mod event_index;
