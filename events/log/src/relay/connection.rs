@@ -1,13 +1,11 @@
 //! What the relay's connection to NATS is doing: an attempt that spans two connections waits for what was lost between.
 
-use super::Interrupted;
+use super::{ACK_MAX, Interrupted};
 use async_nats::{Client, connection::State};
 use std::{error::Error, sync::atomic::Ordering, time::Duration};
 
 /// How often the connection is looked at: a small part of the second that a relay may take to resume.
 const LOOK: Duration = Duration::from_millis(10);
-/// A server that answers at all does so within this.
-const ANSWER_MAX: Duration = Duration::from_millis(500);
 
 /// Waits until there is a connection; says which one, by number.
 pub(super) async fn connected(nats: &Client) -> u64 {
@@ -28,9 +26,9 @@ fn number(nats: &Client) -> u64 {
     nats.statistics().connects.load(Ordering::Relaxed)
 }
 
-/// Waits for the answer to a request; the client's own patience is longer.
+/// Waits for the answer to a request as long as for an acknowledgement.
 pub(super) async fn answered<T, E: Error>(asked: impl Future<Output = Result<T, E>>) -> Result<T, Interrupted> {
-    match tokio::time::timeout(ANSWER_MAX, asked).await {
+    match tokio::time::timeout(ACK_MAX, asked).await {
         Ok(answer) => answer.map_err(|error| Interrupted::Stream(super::chain(&error))),
         Err(_) => Err(Interrupted::Silent("a request about the stream".to_owned())),
     }

@@ -17,14 +17,12 @@ use sqlx::PgPool;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// An unanswered publish counts as lost after this; the client's own default stalls for 5 s.
+/// An unanswered publish or request counts as lost after this; the client's own default stalls for 5 s.
 const ACK_MAX: Duration = Duration::from_millis(500);
 /// How often an idle relay looks for new events: well below the 20 ms that a follower may wait for one.
 const POLL: Duration = Duration::from_millis(4);
 /// Waits between attempts after an error, doubled up to the second; recovery must take less than a second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(100));
-/// So many silences in a row, and the connection is taken for dead, though nothing has closed it.
-const SILENCES_MAX: u32 = 2;
 
 /// What a relay works on.
 #[derive(Clone)]
@@ -98,7 +96,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 /// # Errors
 /// [`RelayHalted`] when going on could damage something; everything else is retried.
 pub async fn run(config: RelayConfig, mut shutdown: watch::Receiver<bool>) -> Result<(), RelayHalted> {
-    let (mut backoff, mut silences) = (BACKOFF.0, 0);
+    let mut backoff = BACKOFF.0;
     let mut proven = tail::Proven::default();
     loop {
         let before = proven.position;
@@ -113,10 +111,9 @@ pub async fn run(config: RelayConfig, mut shutdown: watch::Receiver<bool>) -> Re
         tracing::warn!(log = config.log.name(), reason = %why, "relay: interrupted, starting again");
         let progressed = proven.position > before || matches!(why, Interrupted::Renewed);
         backoff = if progressed { BACKOFF.0 } else { (backoff * 2).min(BACKOFF.1) };
-        silences = if matches!(why, Interrupted::Silent(_)) && !progressed { silences + 1 } else { 0 };
-        if silences >= SILENCES_MAX {
-            silences = 0;
-            // It refuses only when the client is gone, and then nothing else works either.
+        if matches!(why, Interrupted::Silent(_)) {
+            // A connection that nothing answers on may be dead though nobody has closed it, and making another one
+            // costs little. It refuses only when the client is gone, and then nothing else works either.
             let _ = config.nats.force_reconnect().await;
         }
         tokio::select! {
@@ -146,8 +143,8 @@ async fn publish_from_tail(
     let mut conn = config.pool.acquire().await.map_err(LoadError::from)?;
     let head = read_head(&mut conn).await?;
     drop(conn);
-    let jetstream =
-        async_nats::jetstream::context::ContextBuilder::new().ack_timeout(ACK_MAX).build(config.nats.clone());
+    // What the builder calls `ack_timeout` is about something else; this is the wait for an acknowledgement.
+    let jetstream = async_nats::jetstream::context::ContextBuilder::new().timeout(ACK_MAX).build(config.nats.clone());
     let name = stream_name(config.log, head.epoch);
     let sent = tail::find(config, &jetstream, &name, head, proven).await?;
     let mut publisher = publish::Publisher { config, jetstream, name, epoch: head.epoch, sent, proven };
