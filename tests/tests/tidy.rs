@@ -97,6 +97,23 @@ fn rules_and_vocabulary_know_no_machinery() {
     }
 }
 
+/// Whether a package, built by itself, has the crate `fail` in it.
+fn has_fail_points(package: &str) -> bool {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--package", package])
+        .current_dir(root())
+        .output()
+        .unwrap_or_else(|error| panic!("cargo tree: {error}"));
+    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().any(|line| line.starts_with("fail v"))
+}
+
+#[test]
+fn fail_points_are_in_tests_alone() {
+    assert!(!has_fail_points("kisum") && !has_fail_points("kisum-bench"));
+    assert!(has_fail_points("kisum-tests"), "the tests have none either: this looks for the wrong thing");
+}
+
 #[test]
 fn every_module_opens_with_what_it_owns() {
     let silent: Vec<_> =
