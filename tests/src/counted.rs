@@ -24,7 +24,7 @@ pub enum Happened {
         #[serde(default)]
         secret: Sealed<String>,
     },
-    /// Something that holds its own position.
+    /// Something that holds its own position, of some company.
     #[serde(rename = "counted.placed")]
     Placed {
         /// 0 until it is appended.
@@ -48,7 +48,10 @@ impl Event for Happened {
         }
     }
     fn company(&self) -> Option<CompanyId> {
-        None
+        match self {
+            Self::Placed { .. } => Some(CompanyId::new(Uuid::from_u128(1))),
+            Self::Widened { .. } | Self::Noted { .. } => None,
+        }
     }
     fn sealed_fields(&self) -> &'static [&'static str] {
         match self {

@@ -100,6 +100,14 @@ impl Process {
         (ended, lines)
     }
 
+    /// Asks it to stop, which it does without complaint: it has not halted.
+    pub async fn stopped_in_order(self) {
+        self.signal(Signal::Continue);
+        self.signal(Signal::Term);
+        let (ended, lines) = self.ended().await;
+        assert_eq!(ended, Ended::With(0), "{:?}", lines.last());
+    }
+
     /// Kills it.
     pub async fn kill(self) {
         self.child.kill().await;

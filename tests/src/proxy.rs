@@ -50,6 +50,8 @@ struct Rules {
     down: Traffic,
     /// Connections of an earlier number are cut.
     generation: u64,
+    /// Connections up to this number carry nothing any more, and are not closed.
+    stranded: u64,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,10 @@ struct Shared {
     rules: watch::Sender<Rules>,
     /// Bytes up that may still pass before every connection is cut.
     fuse: AtomicU64,
+    /// Bytes that clients have sent.
+    sent_up: AtomicU64,
+    /// Connections so far; each has its number from 1.
+    connections: AtomicU64,
     /// The end of the next answer that is to be lost.
     lose: Mutex<Option<&'static [u8]>>,
     /// Answers lost so far.
@@ -84,10 +90,12 @@ impl Proxy {
         let target: SocketAddr = target.parse().unwrap_or_else(|error| panic!("{target}: {error}"));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap_or_else(|error| panic!("{error}"));
         let address = listener.local_addr().unwrap_or_else(|error| panic!("{error}"));
-        let rules = Rules { open: true, up: Traffic::Flows, down: Traffic::Flows, generation: 0 };
+        let rules = Rules { open: true, up: Traffic::Flows, down: Traffic::Flows, generation: 0, stranded: 0 };
         let shared = Arc::new(Shared {
             rules: watch::channel(rules).0,
             fuse: AtomicU64::new(u64::MAX),
+            sent_up: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
             lose: Mutex::default(),
             lost: AtomicU64::new(0),
         });
@@ -117,6 +125,23 @@ impl Proxy {
     /// Cuts every connection; new ones are taken.
     pub fn cut(&self) {
         self.shared.cut();
+    }
+
+    /// Leaves the connections so far open and lets nothing through them ever again; new ones work. As a network does
+    /// that has forgotten them.
+    pub fn strand(&self) {
+        let connections = self.shared.connections.load(Ordering::Relaxed);
+        self.shared.rules.send_modify(|rules| rules.stranded = connections);
+    }
+
+    /// How many connections were made so far.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes clients have sent, carried on or not.
+    pub fn sent_up(&self) -> u64 {
+        self.shared.sent_up.load(Ordering::Relaxed)
     }
 
     /// Cuts every connection and takes no new ones until [`Proxy::open`].
@@ -151,9 +176,10 @@ impl Shared {
         self.rules.send_modify(|rules| rules.generation += 1);
     }
 
-    fn rule(&self, way: Way) -> Traffic {
+    fn rule(&self, way: Way, connection: u64) -> Traffic {
         let rules = self.rules.borrow();
         match way {
+            _ if connection <= rules.stranded => Traffic::Vanishes,
             Way::Up => rules.up,
             Way::Down => rules.down,
         }
@@ -172,25 +198,34 @@ async fn accept(listener: TcpListener, target: SocketAddr, shared: Arc<Shared>) 
 async fn carry(client: TcpStream, target: SocketAddr, shared: Arc<Shared>) {
     let mut rules = shared.rules.subscribe();
     let born = rules.borrow().generation;
+    let number = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
     let Ok(server) = TcpStream::connect(target).await else { return };
     let (_, _) = (client.set_nodelay(true), server.set_nodelay(true));
     let (client_reads, client_writes) = client.into_split();
     let (server_reads, server_writes) = server.into_split();
     tokio::select! {
-        () = pump(client_reads, server_writes, Way::Up, &shared) => {}
-        () = pump(server_reads, client_writes, Way::Down, &shared) => {}
+        () = pump(client_reads, server_writes, (Way::Up, number), &shared) => {}
+        () = pump(server_reads, client_writes, (Way::Down, number), &shared) => {}
         _ = rules.wait_for(|rules| rules.generation != born) => {}
     }
 }
 
 /// Carries bytes one way until a side closes or the connection is to be cut.
-async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, way: Way, shared: &Shared) {
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    (way, connection): (Way, u64),
+    shared: &Shared,
+) {
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut losing: Option<(&'static [u8], Vec<u8>)> = None;
     let mut rules = shared.rules.subscribe();
     loop {
         let Ok(count @ 1..) = from.read(&mut buffer).await else { return };
         let mut bytes = buffer.get(..count).unwrap_or_default();
+        if way == Way::Up {
+            shared.sent_up.fetch_add(u64::try_from(count).unwrap_or(0), Ordering::Relaxed);
+        }
         if way == Way::Down && losing.is_none() {
             let end = shared.lose.lock().unwrap_or_else(PoisonError::into_inner).take();
             losing = end.map(|end| (end, Vec::new()));
@@ -203,7 +238,7 @@ async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
             }
             continue;
         }
-        match shared.rule(way) {
+        match shared.rule(way, connection) {
             Traffic::Flows => {}
             Traffic::Delayed(by) => tokio::time::sleep(by).await,
             Traffic::Vanishes => continue,

@@ -129,7 +129,7 @@ async fn decide(log: &EventLog, task: &Task, number: u64) -> Result<Append, Appe
     let mut made = append(request(task.seed, number)).with_body_hash([number.to_le_bytes()[0]; 32]);
     let events = (0..event_count(number)).map(|n| Happened::Widened { note: format!("{number}.{n}") }).collect();
     made.write(&loaded, events)?;
-    if number % 5 == 0 {
+    if number.is_multiple_of(5) {
         made.claim(ClaimKey::email(&format!("{:016x}{number:016x}", task.seed)), &stream);
     }
     Ok(made)

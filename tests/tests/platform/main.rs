@@ -3,12 +3,14 @@
 
 mod append;
 mod append_shapes;
+mod appends_at_once;
 mod configuration;
 mod conventions;
 mod crash;
 mod edges;
 mod epoch;
 mod event_index;
+mod flipped_bytes;
 mod follow;
 mod freshness;
 mod log_command;
@@ -16,6 +18,7 @@ mod matrix;
 mod projections;
 mod queries;
 mod relay;
+mod relay_halts;
 mod rights;
 mod sessions;
 mod tenants;

@@ -1,101 +1,36 @@
 //! The relay on a real JetStream: the stream equals the log whatever happens to the relay or to NATS.
 
-use async_nats::jetstream::{self, stream::Stream};
-use kisum::local::{Part, Stack};
-use kisum_events::{Log, header};
-use kisum_log::{EventLog, Loaded, read, relay};
+use kisum::local::{Part, Stack, child::Signal};
 use kisum_tests::{
-    counted::{Counted, new_stream, widen},
+    processes::Process,
+    proxy::Proxy,
+    seeded::Seeded,
     servers,
+    streams::{self, address, append_many, assert_equal, auth_log, caught_up, head, reached},
 };
-use sqlx::PgPool;
-use std::time::Duration;
-use tokio::{sync::watch, task::JoinHandle};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
-/// The auth log of a stack, opened as Auth does.
-async fn auth_log(stack: &Stack) -> EventLog {
-    let run_url = url(stack, "kisum_auth");
-    let database = servers::LogDatabase {
-        superuser_url: url(stack, "postgres"),
-        relay_url: url(stack, "kisum_relay_auth"),
-        run_url,
-    };
-    servers::open(&database).await
+/// NATS's folder, and JetStream's store in it.
+fn store(stack: &Stack) -> (PathBuf, PathBuf) {
+    let ground = stack.ground();
+    let folder = ground.account.folder(stack.layout().root(), "nats").unwrap_or_else(|failure| panic!("{failure}"));
+    let store = folder.join("jetstream");
+    assert!(store.is_dir(), "JetStream keeps nothing in {}", store.display());
+    (folder, store)
 }
 
-fn url(stack: &Stack, role: &str) -> String {
-    stack
-        .addresses_with(|at| at.database(kisum::local::databases::Database::Auth, role))
-        .unwrap_or_else(|failure| panic!("{failure}"))
+/// Copies a folder with its owner and rights.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(copied.is_ok_and(|status| status.success()), "copying {}", from.display());
 }
 
-async fn append_many(log: &EventLog, count: usize) {
-    let writers: Vec<_> = (0..count)
-        .map(|_| {
-            let log = log.clone();
-            tokio::spawn(async move {
-                let stream = new_stream();
-                log.append(widen(&Loaded::<Counted>::new_stream(stream), "x")).await
-            })
-        })
-        .collect();
-    for writer in writers {
-        writer.await.unwrap_or_else(|error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
-    }
-}
-
-async fn head(log: &EventLog) -> u64 {
-    log.head().await.unwrap_or_else(|error| panic!("{error}")).position
-}
-
-/// The stream, once it holds everything that the log does.
-async fn caught_up(stack: &Stack, log: &EventLog) -> Stream {
-    let admin = jetstream::new(servers::nats(stack, "admin").await);
-    let head = head(log).await;
-    let waiting = async {
-        loop {
-            if let Ok(stream) = admin.get_stream("AUTH_1").await
-                && stream.get_info().await.is_ok_and(|info| info.state.last_sequence >= head)
-            {
-                return stream;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), waiting)
-        .await
-        .unwrap_or_else(|_| panic!("the relay did not catch up"))
-}
-
-/// Compares stream and log, byte for byte of the public part.
-async fn assert_equal(stream: &Stream, log: &EventLog) {
-    let mut conn = log.pool().acquire().await.unwrap_or_else(|error| panic!("{error}"));
-    let events = read(&mut conn, Log::Auth, 0, 100_000, None).await.unwrap_or_else(|error| panic!("{error}"));
-    let state = stream.get_info().await.unwrap_or_else(|error| panic!("{error}")).state;
-    assert_eq!((state.first_sequence, state.messages), (1, events.len() as u64));
-    for event in events {
-        let message = stream.get_raw_message(event.position).await.unwrap_or_else(|error| panic!("{error}"));
-        let body = serde_json::to_vec(&event).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(message.payload.as_ref(), body.as_slice(), "position {}", event.position);
-        let header = |name: &str| message.headers.get(name).map(|value| value.as_str().to_owned()).unwrap_or_default();
-        assert_eq!(header(header::POSITION), event.position.to_string());
-        assert_eq!(header(header::EVENT_ID), event.id.to_string());
-        assert_eq!(header(header::EPOCH), "1");
-        assert_eq!(message.subject.as_str(), format!("kisum.auth.v1.access._.{}", event.event_type));
-    }
-}
-
-struct Running {
-    stop: watch::Sender<bool>,
-    task: JoinHandle<Result<(), relay::RelayHalted>>,
-}
-
-/// A relay inside this process.
-async fn relay_here(stack: &Stack, pool: &PgPool) -> Running {
-    let (stop, shutdown) = watch::channel(false);
-    let nats = servers::nats(stack, "relay-auth").await;
-    let config = relay::RelayConfig { log: Log::Auth, pool: pool.clone(), nats, replicas: 1 };
-    Running { stop, task: tokio::spawn(relay::run(config, shutdown)) }
+async fn start_nats(stack: &mut Stack) {
+    stack.start_part(Part::Nats).await.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,41 +58,143 @@ async fn a_relay_killed_and_started_again_changes_nothing() {
 async fn two_relays_race_harmlessly_and_a_lost_stream_is_published_again() {
     let stack = servers::start(&[]).await;
     let log = auth_log(&stack).await;
-    let pool = servers::pool(&url(&stack, "kisum_relay_auth")).await;
-    let (one, two) = (relay_here(&stack, &pool).await, relay_here(&stack, &pool).await);
+    let relays = [Process::relay(&stack, &[]), Process::relay(&stack, &[])];
     append_many(&log, 1000).await;
     let stream = caught_up(&stack, &log).await;
     assert_equal(&stream, &log).await;
 
-    let admin = jetstream::new(servers::nats(&stack, "admin").await);
-    admin.delete_stream("AUTH_1").await.unwrap_or_else(|error| panic!("{error}"));
+    let admin = streams::admin(&stack).await;
+    admin.delete_stream(streams::NAME).await.unwrap_or_else(|error| panic!("{error}"));
     append_many(&log, 100).await;
     let stream = caught_up(&stack, &log).await;
     assert_equal(&stream, &log).await;
-    for relay in [one, two] {
-        relay.stop.send_replace(true);
-        let ended = relay.task.await.unwrap_or_else(|error| panic!("{error}"));
-        assert!(ended.is_ok(), "{ended:?}");
+    for relay in relays {
+        relay.stopped_in_order().await;
     }
     stack.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stray_message_halts_the_relay_which_names_it() {
+async fn a_relay_frozen_while_another_publishes_ten_thousand_events_goes_on_where_the_other_is() {
     let stack = servers::start(&[]).await;
     let log = auth_log(&stack).await;
-    let pool = servers::pool(&url(&stack, "kisum_relay_auth")).await;
-    let relay = relay_here(&stack, &pool).await;
+    let [frozen, other] = [Process::relay(&stack, &[]), Process::relay(&stack, &[])];
+    append_many(&log, 500).await;
+    caught_up(&stack, &log).await;
+    let appending = tokio::spawn({
+        let log = log.clone();
+        async move { append_many(&log, 10_500).await }
+    });
+    // In the midst of publishing, so that it may be frozen with messages that are not sent yet.
+    reached(&streams::admin(&stack).await, 1000).await;
+    frozen.signal(Signal::Stop);
+    appending.await.unwrap_or_else(|error| panic!("{error}"));
+    let stream = caught_up(&stack, &log).await;
+    assert!(head(&log).await >= 11_000);
+    frozen.signal(Signal::Continue);
+    append_many(&log, 500).await;
+    caught_up(&stack, &log).await;
+    other.kill().await;
+    append_many(&log, 500).await;
+    caught_up(&stack, &log).await;
+    assert_equal(&stream, &log).await;
+    frozen.stopped_in_order().await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wiped_jetstream_is_filled_again_from_position_1() {
+    let mut stack = servers::start(&[]).await;
+    let log = auth_log(&stack).await;
+    let relay = Process::relay(&stack, &[]);
+    append_many(&log, 700).await;
+    caught_up(&stack, &log).await;
+    stack.stop_part(Part::Nats).await;
+    let (_, store) = store(&stack);
+    std::fs::remove_dir_all(&store).unwrap_or_else(|error| panic!("{}: {error}", store.display()));
+    append_many(&log, 50).await;
+    start_nats(&mut stack).await;
+    let stream = caught_up(&stack, &log).await;
+    assert_equal(&stream, &log).await;
+    relay.stopped_in_order().await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_tail_of_the_stream_is_published_again() {
+    let mut stack = servers::start(&[]).await;
+    let log = auth_log(&stack).await;
+    let relay = Process::relay(&stack, &[]);
+    append_many(&log, 300).await;
+    caught_up(&stack, &log).await;
+    stack.stop_part(Part::Nats).await;
+    let (folder, store) = store(&stack);
+    let older = folder.join("older");
+    copy(&store, &older);
+    start_nats(&mut stack).await;
+    append_many(&log, 300).await;
+    caught_up(&stack, &log).await;
+    stack.stop_part(Part::Nats).await;
+    std::fs::remove_dir_all(&store).unwrap_or_else(|error| panic!("{}: {error}", store.display()));
+    std::fs::rename(&older, &store).unwrap_or_else(|error| panic!("{}: {error}", older.display()));
+    start_nats(&mut stack).await;
+    let stream = caught_up(&stack, &log).await;
+    assert_equal(&stream, &log).await;
+    relay.stopped_in_order().await;
+    stack.stop().await;
+}
+
+/// A relay whose NATS stands behind a proxy.
+async fn relay_behind(stack: &Stack) -> (Process, Proxy) {
+    let server = address(stack, Part::Nats);
+    let proxy = Proxy::start(&server).await;
+    let direct = stack.addresses_with(|at| at.nats("relay-auth")).unwrap_or_else(|failure| panic!("{failure}"));
+    let relay = Process::relay(stack, &[("NATS_URL", &proxy.instead_of(&server, &direct))]);
+    (relay, proxy)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_cut_in_the_midst_of_a_pipeline_loses_nothing() {
+    let stack = servers::start(&[]).await;
+    let log = auth_log(&stack).await;
+    let (relay, proxy) = relay_behind(&stack).await;
+    let mut chance = Seeded::new(5);
     append_many(&log, 10).await;
     caught_up(&stack, &log).await;
-    let stray = jetstream::new(servers::nats(&stack, "relay-auth").await);
-    let ack = stray.publish("kisum.auth.v1.info._.stray.message", "{}".into()).await;
-    let ack = ack.unwrap_or_else(|error| panic!("{error}")).await.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(ack.sequence, 11);
-    append_many(&log, 1).await;
-    let halted = tokio::time::timeout(Duration::from_secs(20), relay.task).await;
-    let halted = halted.unwrap_or_else(|_| panic!("the relay went on")).unwrap_or_else(|error| panic!("{error}"));
-    let line = halted.err().map(|halted| halted.to_string()).unwrap_or_default();
-    assert!(line.contains("AUTH_1") && line.contains("message 11"), "{line}");
+    for _ in 0..20 {
+        // 200 events are 130 kB.
+        proxy.cut_after_bytes_up(chance.below(120_000));
+        append_many(&log, 200).await;
+        caught_up(&stack, &log).await;
+    }
+    assert!(proxy.connections() > 20, "{} connections: too few were cut", proxy.connections());
+    let stream = caught_up(&stack, &log).await;
+    assert_equal(&stream, &log).await;
+    relay.stopped_in_order().await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledgements_that_never_arrive_make_nothing_twice() {
+    let stack = servers::start(&[]).await;
+    let log = auth_log(&stack).await;
+    let (relay, proxy) = relay_behind(&stack).await;
+    append_many(&log, 10).await;
+    caught_up(&stack, &log).await;
+    for lost in 1..=20 {
+        // An acknowledgement is JSON, and a message ends with a line.
+        proxy.lose_next_answer(b"}\r\n");
+        append_many(&log, 50).await;
+        caught_up(&stack, &log).await;
+        let losing = async {
+            while proxy.lost() < lost {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(20), losing).await.is_ok(), "no answer came");
+    }
+    let stream = caught_up(&stack, &log).await;
+    assert_equal(&stream, &log).await;
+    relay.stopped_in_order().await;
     stack.stop().await;
 }
