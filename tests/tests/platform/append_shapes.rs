@@ -5,20 +5,10 @@ use kisum_events::{Aggregate, Sealed};
 use kisum_log::{Append, AppendError, ClaimKey, EventLog, Loaded, verify};
 use kisum_tests::{
     counted::{Counted, Happened, append, new_request, new_stream, new_uuid, widen},
+    seeded::Seeded,
     servers,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-
-/// Numbers that look random and are the same in every run.
-struct Seeded(u64);
-
-impl Seeded {
-    fn below(&mut self, bound: u64) -> u64 {
-        // Knuth's constants for a linear congruential generator; the high bits are the good ones.
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
 
 fn event(random: &mut Seeded) -> Happened {
     match random.below(4) {
@@ -29,8 +19,8 @@ fn event(random: &mut Seeded) -> Happened {
     }
 }
 
-/// An append to one to four of the given streams, and the streams as they are after it.
-fn shape(random: &mut Seeded, streams: &mut [Loaded<Counted>], guarded: &Loaded<Counted>) -> (Append, Vec<usize>) {
+/// An append to one to four of the given streams, and which.
+fn shape(random: &mut Seeded, streams: &[Loaded<Counted>], guarded: &Loaded<Counted>) -> (Append, Vec<usize>) {
     let mut append = append(new_request());
     let first = usize::try_from(random.below(streams.len() as u64)).unwrap_or(0);
     let count = usize::try_from(random.below(4)).unwrap_or(0) + 1;
@@ -51,10 +41,10 @@ fn shape(random: &mut Seeded, streams: &mut [Loaded<Counted>], guarded: &Loaded<
 
 /// One of many writers: appends with streams of its own, every fifth time on a version that is not the stream's.
 async fn write(log: EventLog, seed: u64, guarded: Loaded<Counted>) -> Vec<Loaded<Counted>> {
-    let mut random = Seeded(seed);
+    let mut random = Seeded::new(seed);
     let mut streams: Vec<Loaded<Counted>> = (0..6).map(|_| Loaded::new_stream(new_stream())).collect();
     for round in 0..25 {
-        let (append, written) = shape(&mut random, &mut streams, &guarded);
+        let (append, written) = shape(&mut random, &streams, &guarded);
         if round % 5 == 4 {
             let mut stale = widen(&streams[written[0]], "stale");
             stale.guard(&Loaded { version: guarded.version + 1, ..guarded.clone() });

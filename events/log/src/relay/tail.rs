@@ -15,8 +15,11 @@ use async_nats::jetstream::{
 use futures_util::future::try_join_all;
 use kisum_events::{Envelope, Position, header, subject_for};
 
-const REMEDY: &str = "Find out what wrote to the stream; then, as the NATS administrator, delete it: the relay \
-                      creates it anew and publishes the log again from position 1";
+const REMEDY: &str = "If this database was put back to an earlier state, run: kisum log epoch new. Else find out what \
+                      wrote to the stream; then, as the NATS administrator, delete it: the relay creates it anew and \
+                      publishes the log again from position 1";
+const REMEDY_RETIRED: &str = "A later epoch has begun on another copy of this database: stop whatever still writes to \
+                              this one";
 /// Messages asked for at once.
 const ASKED_AT_ONCE: usize = 64;
 
@@ -37,8 +40,14 @@ pub(super) async fn find(
     head: LogHead,
     proven: &mut Proven,
 ) -> Result<Position, Interrupted> {
-    let stream = answered(jetstream.get_or_create_stream(wanted(config, name))).await?;
+    let wanted = wanted(config, name);
+    let stream = answered(jetstream.get_or_create_stream(wanted.clone())).await.map_err(named_overlap)?;
     let info = answered(stream.get_info()).await?;
+    if info.config.subjects != wanted.subjects {
+        let difference = format!("it takes {} instead of the log's subjects", info.config.subjects.join(" and "));
+        let (stream, remedy) = (name.to_owned(), REMEDY_RETIRED);
+        return Err(Interrupted::Halted(RelayHalted::Different { stream, difference, remedy }));
+    }
     let (state, created_ns) = (info.state, info.created.unix_timestamp_nanos());
     let last = state.last_sequence;
     let differs = |difference: String| {
@@ -74,6 +83,16 @@ pub(super) async fn find(
     }
     proven.position = last;
     Ok(last)
+}
+
+/// A subject belongs to one stream: until the stream of the epoch before has given up the log's, none can be made.
+fn named_overlap(why: Interrupted) -> Interrupted {
+    match why {
+        Interrupted::Stream(text) if text.contains("subjects overlap") => {
+            Interrupted::Stream(format!("{text}: the stream of an earlier epoch holds them; run: kisum log epoch new"))
+        }
+        other => other,
+    }
 }
 
 fn wanted(config: &RelayConfig, name: &str) -> stream::Config {

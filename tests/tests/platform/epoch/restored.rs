@@ -66,17 +66,16 @@ async fn a_log_restored_from_an_older_dump_is_refused_until_its_new_epoch_and_th
     assert!(info.config.deny_delete && info.config.deny_purge);
     assert!(old.purge().await.is_err());
 
-    // A relay of the old history finds no stream that takes its messages.
-    let fenced = Relay::start(&stack, &original).await;
+    // A relay of the old history is told that its stream takes nothing any more.
+    let fenced = Relay::start(&stack, &original).await.halted().await;
+    assert!(fenced.contains("AUTH_1") && fenced.contains("kisum.retired.auth.1.>"), "{fenced}");
     append(&log, 3, "fenced").await;
     append(&restored_log, 3, "anew").await;
     let relay = Relay::start(&stack, &restored).await;
     let stream = published(&stack, "AUTH_2", 21).await;
     assert_equal(&stream, &restored, 2).await;
     assert_eq!(old.get_info().await.map(|info| info.state.messages).ok(), Some(37));
-    for relay in [fenced, relay] {
-        relay.stop().await;
-    }
+    relay.stop().await;
 
     nothing_is_due(&stack, &restored, 2).await;
     let pool = servers::pool(&restored.run_url).await;
