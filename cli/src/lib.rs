@@ -15,3 +15,4 @@ pub mod serve;
 pub mod service_token;
 pub mod smoke;
 pub mod smoke_command;
+pub mod usage;

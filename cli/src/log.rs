@@ -6,10 +6,15 @@ mod epoch;
 mod show;
 mod verify;
 
-use crate::{ambient, local::databases::Database, serve};
-use anyhow::{Context as _, Result};
+use crate::{
+    ambient,
+    local::{databases::Database, failure::with_causes},
+    serve,
+    usage::Usage,
+};
+use anyhow::Result;
 use kisum_events::{Envelope, Log, Position};
-use kisum_log::{Follow, read_head};
+use kisum_log::{Follow, FollowError, read_head};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use std::{error::Error, process::ExitCode, time::Duration};
 
@@ -24,7 +29,8 @@ pub struct Args {
     /// Which log.
     #[arg(long, global = true, value_enum, default_value = "auth")]
     log: serve::Log,
-    /// The database's URL; without it, the variable `AUTH_DB_URL` or `CORE_DB_URL`.
+    /// The database's URL; without it, the variable `AUTH_DB_URL` or `CORE_DB_URL`, for `epoch` the owner's
+    /// (`AUTH_DB_OWNER_URL`, `CORE_DB_OWNER_URL`).
     #[arg(long, global = true, hide_env_values = true)]
     url: Option<String>,
     /// Print JSON, one object a line.
@@ -65,7 +71,18 @@ struct Unreachable {
 
 /// 3 when the database cannot be reached.
 pub fn exit_code(cause: &(dyn Error + 'static)) -> Option<u8> {
-    cause.downcast_ref::<Unreachable>().map(|_| 3).or_else(|| epoch::exit_code(cause))
+    let unreachable = || cause.downcast_ref::<Unreachable>().map(|_| 3);
+    let lost = || cause.downcast_ref::<sqlx::Error>().filter(|error| is_lost(error)).map(|_| 3);
+    unreachable().or_else(|| epoch::exit_code(cause)).or_else(lost)
+}
+
+/// Whether the database went away, as opposed to answering that something is wrong (PostgreSQL, appendix A: connection
+/// exception, operator intervention).
+fn is_lost(error: &sqlx::Error) -> bool {
+    match error.as_database_error() {
+        Some(answer) => answer.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P")),
+        None => matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_)),
+    }
 }
 
 /// Runs the command.
@@ -101,8 +118,10 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 }
 
 async fn connect(log: Log, url: Option<String>, variable: &str) -> Result<PgPool> {
-    let url = url.or_else(|| ambient::variable(variable)).with_context(|| format!("{variable} is not set"))?;
-    let options = url.parse::<sqlx::postgres::PgConnectOptions>().with_context(|| format!("{variable} is no URL"))?;
+    let url = url.or_else(|| ambient::variable(variable));
+    let url = url.ok_or_else(|| Usage::new(format!("{variable} is not set")))?;
+    let options = url.parse::<sqlx::postgres::PgConnectOptions>();
+    let options = options.map_err(|_| Usage::new(format!("what is given for {variable} is no URL")))?;
     // Verifying reads a whole log in a few long statements; the role's own limit is made for requests.
     let options = options.application_name("kisum-log").options([("statement_timeout", "0")]);
     let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(CONNECT_MAX);
@@ -133,7 +152,15 @@ async fn tail(mut follow: Follow, filter: &show::Filter, print: impl Fn(&Envelop
     loop {
         let events = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return Ok(ExitCode::SUCCESS),
-            events = follow.next() => events?,
+            events = follow.next() => events,
+        };
+        let events = match events {
+            // Asking again is right, and what was printed stays true.
+            Err(error @ FollowError::Interrupted { .. }) => {
+                eprintln!("kisum: {}", with_causes(&error));
+                continue;
+            }
+            events => events?,
         };
         for event in events.iter().filter(|event| filter.takes(event)) {
             print(event)?;

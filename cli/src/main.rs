@@ -4,7 +4,7 @@
 use clap::{Parser, Subcommand};
 use kisum::{
     local::{failure::with_causes, up},
-    log, migrate, platform, seed, serve, service_token, smoke_command,
+    log, migrate, platform, seed, serve, service_token, smoke_command, usage,
 };
 use std::process::ExitCode;
 
@@ -69,7 +69,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 /// The code that a failure asks for; 1 where it asks for none.
 fn exit_code(error: &anyhow::Error) -> u8 {
     let asked = |cause| {
-        let of_database = || migrate::exit_code(cause).or_else(|| log::exit_code(cause));
+        let of_database =
+            || migrate::exit_code(cause).or_else(|| log::exit_code(cause)).or_else(|| usage::exit_code(cause));
         serve::exit_code(cause).or_else(of_database).or_else(|| platform::exit_code(cause))
     };
     error.chain().find_map(asked).unwrap_or(1)

@@ -3,8 +3,10 @@
 use crate::{
     ambient,
     local::databases::{self, Database, MigrationFailure},
+    usage::Usage,
 };
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use sqlx::postgres::PgConnectOptions;
 use std::{error::Error, process::ExitCode};
 
 /// What `kisum migrate` takes.
@@ -15,6 +17,9 @@ pub struct Args {
     /// The owner's URL; without it, the variable `<DATABASE>_DB_OWNER_URL`.
     #[arg(long, hide_env_values = true)]
     url: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Applies what is missing.
@@ -23,9 +28,17 @@ pub struct Args {
 /// See [`MigrationFailure`]; also when no URL is given.
 pub async fn run(args: Args) -> Result<ExitCode> {
     let variable = args.database.owner_url_variable();
-    let url = args.url.or_else(|| ambient::variable(variable)).with_context(|| format!("{variable} is not set"))?;
+    let url = args.url.or_else(|| ambient::variable(variable));
+    let url = url.ok_or_else(|| Usage::new(format!("{variable} is not set")))?;
+    if url.parse::<PgConnectOptions>().is_err() {
+        return Err(Usage::new(format!("what is given for {variable} is no URL")).into());
+    }
     databases::migrate(args.database, &url).await?;
-    println!("{} has every migration", args.database);
+    if args.json {
+        println!("{}", serde_json::json!({ "database": args.database.name(), "ok": true }));
+    } else {
+        println!("{} has every migration", args.database);
+    }
     Ok(ExitCode::SUCCESS)
 }
 

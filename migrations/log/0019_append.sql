@@ -17,6 +17,9 @@
 -- Values are taken out of the arrays by subscript: PL/pgSQL keeps its arguments expanded, and unnesting twenty arrays
 -- side by side costs a tuple store each.
 --
+-- Every look-up is a lateral one by key. A plan is kept for the life of a connection, and one made while the tables were
+-- small would join with a whole index for ever: no setting forbids that.
+--
 -- INVARIANT: the lock is a statement of its own, so that the next one sees everything committed before it, and it is
 -- held until the commit is visible. Nothing here may wait for the client.
 drop function append(
@@ -82,10 +85,11 @@ begin
     select array_agg(coalesce(t.version, 0) order by s.i), array_agg(coalesce(t.position, 0) order by s.i),
            array_agg(t.ctid order by s.i), count(t.ctid)
     into v_actual, v_position, v_row, v_old
-    from unnest(s_name) with ordinality s(n, i) left join stream t on t.name = s.n;
+    from unnest(s_name) with ordinality s(n, i)
+    left join lateral (select x.version, x.position, x.ctid from stream x where x.name = s.n offset 0) t on true;
 
     if v_actual <> s_expected or cardinality(g_name) > 0 or cardinality(c_key) > 0
-       or exists (select from unnest(r_id) r(id) join request q on q.id = r.id) then
+       or exists (select from unnest(r_id) r(id) where (select true from request q where q.id = r.id)) then
         -- Two appends that guard what the other writes would both pass against the state before them.
         if exists (select from unnest(g_append, g_name) g(a, n)
                    join unnest(s_append, s_name) s(a, n) on s.n = g.n and s.a <> g.a) then
@@ -95,18 +99,21 @@ begin
             select r.i::integer as append, 1 as rank,
                    case when q.body_hash is distinct from r.body then 'reused' else 'duplicate' end as verdict,
                    null::text as name, null::bigint as actual, null::text as holder, q.first_position, q.last_position
-            from unnest(r_id, r_body) with ordinality r(id, body, i) join request q on q.id = r.id
+            from unnest(r_id, r_body) with ordinality r(id, body, i)
+            join lateral (select x.* from request x where x.id = r.id offset 0) q on true
             union all
             select s.a, 2, 'version', s.n, s.x, null, null, null
             from unnest(s_append, s_name, s_expected, v_actual) s(a, n, v, x)
             where s.v >= 0 and s.v <> s.x
             union all
             select g.a, 3, 'guard', g.n, coalesce(t.version, 0), null, null, null
-            from unnest(g_append, g_name, g_version) g(a, n, v) left join stream t on t.name = g.n
+            from unnest(g_append, g_name, g_version) g(a, n, v)
+            left join lateral (select x.version from stream x where x.name = g.n offset 0) t on true
             where g.v <> coalesce(t.version, 0)
             union all
             select c.a, 4, 'claim', c.k, null, t.holder, null, null
-            from unnest(c_append, c_key, c_take, c_holder) c(a, k, take, h) left join claim t on t.key = c.k
+            from unnest(c_append, c_key, c_take, c_holder) c(a, k, take, h)
+            left join lateral (select x.* from claim x where x.key = c.k offset 0) t on true
             where case when c.take then t.key is not null else t.holder is distinct from c.h end
             order by 1, 2
         loop

@@ -72,6 +72,10 @@ async fn a_process_frozen_at_any_moment_does_not_delay_the_append_of_another() {
         for _ in 0..3 {
             delays.push(timed_append(&log, &mut own).await.saturating_sub(usual));
         }
+        // It is frozen: what it had sent before is done, and nobody appends between these two.
+        let at = head(&log).await;
+        delays.push(timed_append(&log, &mut own).await.saturating_sub(usual));
+        assert_eq!(head(&log).await, at + 1, "the writer was not frozen");
         writer.signal(Signal::Continue);
         let working = async { while head(&log).await < before + 600 {} };
         assert!(time::timeout(Duration::from_secs(20), working).await.is_ok(), "the writer does not go on");
@@ -80,6 +84,50 @@ async fn a_process_frozen_at_any_moment_does_not_delay_the_append_of_another() {
     let largest = delays.iter().max().copied().unwrap_or_default();
     println!("{} appends beside a frozen writer: usual {usual:?}, largest delay {largest:?}", delays.len());
     assert!(largest <= FREEZE_DELAY_MAX, "delayed by {largest:?} beyond the usual {usual:?}: {delays:?}");
+    stack.stop().await;
+}
+
+/// One connection of an appender that nothing answers on does not hold up what the other can carry: well below the 3 s
+/// after which its call counts as lost.
+const STUCK_DELAY_MAX: Duration = Duration::from_secs(1);
+
+fn signal_backend(pid: i32, signal: &str) {
+    let done = std::process::Command::new("kill").args([signal, &pid.to_string()]).status();
+    assert!(done.is_ok_and(|status| status.success()), "kill {signal} {pid}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_connection_of_an_appender_does_not_hold_up_the_other() {
+    let _alone = ALONE.lock().await;
+    let stack = servers::start(&[]).await;
+    let database = servers::fresh_log(&stack).await;
+    let log = servers::open(&database).await;
+    // Enough for both connections.
+    append_many(&log, 2_000).await;
+    let name = database.run_url.rsplit('/').next().unwrap_or_default();
+    let sql = "select pid from pg_stat_activity where datname = $1 and application_name like 'kisum-append%' limit 1";
+    let pid: i32 = sqlx::query_scalar(sql)
+        .bind(name)
+        .fetch_one(&servers::pool(&database.superuser_url).await)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    signal_backend(pid, "-STOP");
+    let mut own: Loaded<Counted> = Loaded::new_stream(new_stream());
+    // The connections take turns, so that one of these meets the frozen one.
+    let stuck = loop {
+        let (log, append) = (log.clone(), widen(&Loaded::<Counted>::new_stream(new_stream()), "stuck"));
+        let mut task = tokio::spawn(async move { log.append(append).await });
+        if time::timeout(Duration::from_millis(300), &mut task).await.is_err() {
+            break task;
+        }
+    };
+    for _ in 0..20 {
+        let took = timed_append(&log, &mut own).await;
+        assert!(took <= STUCK_DELAY_MAX, "an append took {took:?} beside a stuck connection");
+    }
+    signal_backend(pid, "-CONT");
+    let answered = stuck.await.unwrap_or_else(|error| panic!("{error}"));
+    assert!(answered.is_ok(), "{answered:?}");
     stack.stop().await;
 }
 

@@ -29,7 +29,7 @@ use crate::shared::{
     env::Env,
     health::Readiness,
     problem::Chain,
-    server::{ServeError, Server},
+    server::{self, ServeError, Server},
     telemetry, trust,
 };
 use kisum_events::Log;
@@ -80,14 +80,7 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
         .internal(CallerCheck { trust, clock }, internal::routes().with_state(auth))
         .run(shutdown)
         .await;
-    // The projections end with the shutdown too; whatever they have not committed they fold again.
-    let mut tasks = running.tasks;
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(error = %Chain(&error), "a projection ended out of turn");
-        }
-    }
-    served
+    server::after_projections(served, running.tasks).await
 }
 
 fn assemble(

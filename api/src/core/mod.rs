@@ -21,8 +21,7 @@ use crate::shared::{
     database,
     env::Env,
     health::Readiness,
-    problem::Chain,
-    server::{ServeError, Server},
+    server::{self, ServeError, Server},
     telemetry, trust,
 };
 use actor::Actors;
@@ -69,14 +68,7 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
         .internal(CallerCheck { trust, clock }, routes(core))
         .run(shutdown)
         .await;
-    // The projections end with the shutdown too; whatever they have not committed they fold again.
-    let mut tasks = projections.tasks;
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(error = %Chain(&error), "a projection ended out of turn");
-        }
-    }
-    served
+    server::after_projections(served, projections.tasks).await
 }
 
 async fn head(log: EventLog) -> Result<(), String> {

@@ -22,7 +22,7 @@ impl Reconnect {
     /// For the many (`consistency.md`, *Herds*).
     pub const SPREAD: Self = Self { wait_ms: (50, 5_000), attempt: Duration::from_secs(5) };
     /// For the few that everybody waits for: a relay resumes within a second.
-    pub const AT_ONCE: Self = Self { wait_ms: (10, 100), attempt: Duration::from_millis(500) };
+    pub const AT_ONCE: Self = Self { wait_ms: (10, 100), attempt: Duration::from_millis(250) };
 
     fn wait(self, attempts: usize) -> Duration {
         let (least, most) = self.wait_ms;

@@ -9,12 +9,13 @@ use super::{
     edge::{Edge, Limits},
     health::{self, Readiness},
     listener, openapi,
+    problem::Chain,
     service_config::ServiceConfig,
     telemetry,
 };
 use axum::{Router, middleware::from_fn_with_state};
 use std::{error::Error, net::SocketAddr};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -175,6 +176,21 @@ impl Server {
         tracing::info!(event = "service.stopped", service = self.service, "every request in work was answered");
         Ok(())
     }
+}
+
+/// The projections end with the shutdown that ends a service; whatever they have not committed they fold again. One that
+/// never served has nobody who will say shutdown: dropping its projections ends them.
+///
+/// # Errors
+/// What serving came to.
+pub async fn after_projections(served: Result<(), ServeError>, mut tasks: JoinSet<()>) -> Result<(), ServeError> {
+    served?;
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(error = %Chain(&error), "a projection ended out of turn");
+        }
+    }
+    Ok(())
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {

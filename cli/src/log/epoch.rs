@@ -6,7 +6,7 @@
 
 mod report;
 
-use crate::ambient;
+use crate::{ambient, usage::Usage};
 use anyhow::{Context as _, Result};
 use kisum_api::shared::{bus, config::Secret};
 use kisum_events::{Log, Position};
@@ -220,7 +220,7 @@ async fn look(pool: &PgPool, log: Log, new: &New) -> Result<Found> {
         return Ok(found);
     }
     let url = new.nats_url.clone().or_else(|| ambient::variable(NATS_VARIABLE));
-    let url = Secret::new(url.with_context(|| format!("{NATS_VARIABLE} is not set"))?);
+    let url = Secret::new(url.ok_or_else(|| Usage::new(format!("{NATS_VARIABLE} is not set")))?);
     let nats = bus::connect_once(&url, "admin").await.map_err(NotBegun::Nats)?;
     let streams = LogStreams::new(nats, log);
     let list = streams.list().await.map_err(|error| NotBegun::Nats(error.into()))?;

@@ -48,6 +48,11 @@ const LANES: usize = 2;
 /// A second call goes off beside another only with this many appends. Fewer wait for the answer to the first: each call
 /// costs the server a fixed part and a flush to disk, whatever it holds.
 const SECOND_MIN: usize = BATCH_MAX / 2;
+/// But no longer than this: the other call may be stuck on a connection that nothing answers on.
+const PATIENCE: Duration = Duration::from_millis(25);
+/// The most events and bytes in one call, unless a single append has more: the lock is held while they are written.
+const EVENTS_MAX: usize = 4096;
+const BYTES_MAX: usize = 16 << 20;
 
 pub(crate) fn spawn(log: Log, options: &PgConnectOptions) -> mpsc::Sender<Waiting> {
     let (sender, receiver) = mpsc::channel(BATCH_MAX);
@@ -68,10 +73,20 @@ struct Flights {
     landed: Notify,
 }
 
-impl Flights {
-    fn land(&self) {
-        self.count.fetch_sub(1, Ordering::AcqRel);
-        self.landed.notify_one();
+/// One of them. It lands when it is dropped, however that comes.
+struct Flight(Arc<Flights>);
+
+impl Flight {
+    fn take_off(flights: &Arc<Flights>) -> Self {
+        flights.count.fetch_add(1, Ordering::AcqRel);
+        Self(flights.clone())
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::AcqRel);
+        self.0.landed.notify_one();
     }
 }
 
@@ -83,10 +98,11 @@ struct Gathering {
 }
 
 impl Gathering {
-    /// Whatever has gathered and can go together, and counts it as in flight; waits until something should go. Empty
-    /// when nobody can append any more.
+    /// Whatever has gathered and can go together; waits until something should go. Empty when nobody can append any
+    /// more.
     async fn next_batch(&mut self) -> Vec<Waiting> {
         let mut closed = false;
+        let mut patience_until: Option<Instant> = None;
         loop {
             while self.pending.len() < BATCH_MAX
                 && let Ok(waiting) = self.receiver.try_recv()
@@ -97,14 +113,18 @@ impl Gathering {
                 return Vec::new();
             }
             let alone = self.flights.count.load(Ordering::Acquire) == 0;
-            if self.pending.len() >= if alone { 1 } else { SECOND_MIN } {
+            let impatient = patience_until.is_some_and(|until| until <= Instant::now());
+            if self.pending.len() >= if alone || impatient { 1 } else { SECOND_MIN } {
                 // Who was told that it took too long must not find it done later: what was not sent yet is dropped.
                 self.pending.retain(|waiting| !waiting.answer.is_closed());
-                if self.pending.is_empty() {
-                    continue;
+                if !self.pending.is_empty() {
+                    return next_batch(&mut self.pending);
                 }
-                self.flights.count.fetch_add(1, Ordering::AcqRel);
-                return next_batch(&mut self.pending);
+                patience_until = None;
+                continue;
+            }
+            if !self.pending.is_empty() {
+                patience_until.get_or_insert_with(|| Instant::now() + PATIENCE);
             }
             tokio::select! {
                 received = self.receiver.recv(), if !closed => match received {
@@ -112,8 +132,17 @@ impl Gathering {
                     None => closed = true,
                 },
                 () = self.flights.landed.notified() => {}
+                () = over(patience_until) => {}
             }
         }
+    }
+}
+
+/// Waits until then; for ever where there is no such time.
+async fn over(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -137,22 +166,25 @@ enum Called {
 impl Lane {
     async fn run(mut self) {
         loop {
-            let batch = self.gathering.lock().await.next_batch().await;
+            let mut gathering = self.gathering.lock().await;
+            let batch = gathering.next_batch().await;
             if batch.is_empty() {
                 return;
             }
+            // Before the other lane gathers, so that it knows.
+            let flight = Flight::take_off(&self.flights);
+            drop(gathering);
             metrics::histogram!("kisum_append_batch_size", "log" => self.log.name()).record(batch.len() as f64);
             let started = Instant::now();
-            self.commit(batch).await;
-            self.flights.land();
+            self.commit(batch, Instant::now() + RESEND_MAX).await;
+            drop(flight);
             metrics::histogram!("kisum_append_seconds", "log" => self.log.name())
                 .record(started.elapsed().as_secs_f64());
         }
     }
 
     /// Sends a batch until it is answered, or its time is over. Resending is safe: request ids make it the same batch.
-    async fn commit(&mut self, mut batch: Vec<Waiting>) {
-        let deadline = Instant::now() + RESEND_MAX;
+    async fn commit(&mut self, mut batch: Vec<Waiting>, deadline: Instant) {
         let mut backoff = BACKOFF.0;
         loop {
             match self.call(&mut batch).await {
@@ -160,11 +192,7 @@ impl Lane {
                 Called::Refused(error) => {
                     let shared = epoch_message(&error).map(AppendError::Epoch);
                     if shared.is_none() && batch.len() > 1 {
-                        // One bad append must not cost the good ones: each gets its own verdict.
-                        for waiting in batch {
-                            Box::pin(self.commit(vec![waiting])).await;
-                        }
-                        return;
+                        return self.commit_singly(batch, deadline).await;
                     }
                     let verdict = shared.unwrap_or_else(|| refusal(&error));
                     return answer_all(batch, &verdict);
@@ -178,6 +206,18 @@ impl Lane {
                     tokio::time::sleep(backoff).await;
                     backoff = (backoff * 2).min(BACKOFF.1);
                 }
+            }
+        }
+    }
+
+    /// One bad append must not cost the good ones: each gets its own verdict, as far as their common time goes.
+    async fn commit_singly(&mut self, batch: Vec<Waiting>, deadline: Instant) {
+        for waiting in batch {
+            if Instant::now() > deadline {
+                let why = "the log was too slow for what had to be sent singly".to_owned();
+                answer_all(vec![waiting], &AppendError::Unavailable(why));
+            } else if !waiting.answer.is_closed() {
+                Box::pin(self.commit(vec![waiting], deadline)).await;
             }
         }
     }
@@ -249,8 +289,13 @@ fn next_batch(pending: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     let mut taken = Taken::default();
     let mut batch = Vec::with_capacity(pending.len());
     let mut rest = VecDeque::new();
+    let (mut events, mut bytes) = (0_usize, 0_usize);
     while let Some(waiting) = pending.pop_front() {
-        if batch.len() < BATCH_MAX && taken.take(&waiting.prepared) {
+        let (more_events, more_bytes) = waiting.prepared.weight();
+        let fits = batch.is_empty()
+            || (batch.len() < BATCH_MAX && events + more_events <= EVENTS_MAX && bytes + more_bytes <= BYTES_MAX);
+        if taken.take(&waiting.prepared) && fits {
+            (events, bytes) = (events + more_events, bytes + more_bytes);
             batch.push(waiting);
         } else {
             rest.push_back(waiting);

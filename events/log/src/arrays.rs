@@ -15,6 +15,16 @@ pub(crate) struct Prepared {
     pub(crate) sealed_states: Vec<Option<Vec<u8>>>,
 }
 
+impl Prepared {
+    /// How many events it has, and about how many bytes.
+    pub(crate) fn weight(&self) -> (usize, usize) {
+        self.append.writes.iter().fold((0, 0), |(events, bytes), write| {
+            let data = write.events.iter().map(|event| event.data.len() + self.meta.len()).sum::<usize>();
+            (events + write.events.len(), bytes + data + write.state.len())
+        })
+    }
+}
+
 /// One row an append.
 #[derive(Default)]
 struct Requests<'a> {

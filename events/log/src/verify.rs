@@ -5,7 +5,7 @@
 
 use crate::{LoadError, load::unsigned, read_head};
 use kisum_events::Position;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 
 /// Positions checked at once: long enough to be fast, short enough to show progress.
 const CHUNK: i64 = 50_000;
@@ -56,7 +56,9 @@ pub async fn verify(conn: &mut PgConnection, mut progress: impl FnMut(Position))
     let mut from = 0_i64;
     while from < end {
         let to = from.saturating_add(CHUNK).min(end);
-        events(&mut *conn, from, to).await?;
+        if let Err(error) = apart(&mut *conn, from, to).await {
+            return Err(if is_damage(&error) { unreadable(conn, from, to).await } else { error });
+        }
         progress(unsigned(to));
         from = to;
     }
@@ -64,6 +66,36 @@ pub async fn verify(conn: &mut PgConnection, mut progress: impl FnMut(Position))
     let batches = batches(&mut *conn, end).await?;
     streams(conn, end).await?;
     Ok(Verified { events: head.position, batches })
+}
+
+/// Looks at `(from, to]` so that a failure spoils no transaction that the caller may be in.
+async fn apart(conn: &mut PgConnection, from: i64, to: i64) -> Result<(), VerifyError> {
+    let mut tx = conn.begin().await?;
+    let outcome = events(&mut tx, from, to).await;
+    tx.rollback().await?;
+    outcome
+}
+
+/// Whether the server says that a stored value is none of its type: a flipped byte can do that, too (PostgreSQL,
+/// appendix A: data exception, internal error).
+fn is_damage(error: &VerifyError) -> bool {
+    let VerifyError::Load(LoadError::Database(error)) = error else { return false };
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("XX"))
+}
+
+/// Finds the first event within `(from, to]` that the server cannot read, by halves.
+async fn unreadable(conn: &mut PgConnection, from: i64, to: i64) -> VerifyError {
+    let (mut well, mut bad) = (from, to);
+    while bad.saturating_sub(well) > 1 {
+        let middle = well.saturating_add(bad.saturating_sub(well) / 2);
+        match apart(&mut *conn, well, middle).await {
+            Ok(()) => well = middle,
+            Err(error) if is_damage(&error) => bad = middle,
+            Err(error) => return error,
+        }
+    }
+    Difference { position: unsigned(bad), what: "it cannot be read".to_owned() }.into()
 }
 
 /// Contiguity, hashes and predecessors within `(from, to]`.
@@ -180,7 +212,7 @@ async fn streams(conn: &mut PgConnection, end: i64) -> Result<(), VerifyError> {
                from counted where previous_in_stream <> expected_previous
                union all
                select coalesce(l.position, s.position),
-                      'the state of ' || coalesce(s.name, l.stream) || ' does not stand at its last event'
+                      'the state of its stream does not stand at its last event'
                from last l full join (select * from stream where position <= $1) s on s.name = l.stream
                where (s.version, s.position) is distinct from (l.version, l.position)
                  and not exists (select from event e where e.stream = l.stream and e.position > $1)) differences

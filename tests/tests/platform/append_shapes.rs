@@ -7,8 +7,10 @@ use kisum_tests::{
     counted::{Counted, Happened, append, new_request, new_stream, new_uuid, widen},
     seeded::Seeded,
     servers,
+    streams::append_many,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use std::time::Duration;
 
 fn event(random: &mut Seeded) -> Happened {
     match random.below(4) {
@@ -125,4 +127,44 @@ async fn a_batch_that_writes_a_stream_twice_is_refused_by_the_database_itself() 
         let loaded = log.load::<Counted>(&stream).await.unwrap_or_else(|error| panic!("{error}"));
         log.append(widen(&loaded, "once")).await.unwrap_or_else(|error| panic!("{error}"));
     }
+}
+
+/// How often an index was searched, and how many of its entries were read.
+async fn searched(conn: &mut PgConnection, index: &str) -> (i64, i64) {
+    let sql = "select idx_scan, idx_tup_read from pg_stat_user_indexes where indexrelname = $1";
+    sqlx::query_as(sql).bind(index).fetch_one(conn).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_was_kept_from_a_small_log_does_not_read_a_large_one_whole() {
+    let database = servers::fresh_log(servers::shared().await).await;
+    let mut conn = PgConnection::connect(&database.superuser_url).await.unwrap_or_else(|error| panic!("{error}"));
+    let log = servers::open(&database).await;
+    for _ in 0..3 {
+        log.append(widen(&Loaded::new_stream(new_stream()), "x")).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+    sqlx::raw_sql("analyze").execute(&mut conn).await.unwrap_or_else(|error| panic!("{error}"));
+    // Plans are made by the first calls of a connection, which must be new ones to know of the small tables.
+    let log = servers::open(&database).await;
+    append_many(&log, 3_000).await;
+    let before = (searched(&mut conn, "request_pkey").await, searched(&mut conn, "stream_pkey").await);
+    for _ in 0..200 {
+        log.append(widen(&Loaded::new_stream(new_stream()), "x")).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+    // The server publishes these figures when it comes to it.
+    let counted = async {
+        loop {
+            let (request, stream) =
+                (searched(&mut conn, "request_pkey").await, searched(&mut conn, "stream_pkey").await);
+            if request.0 - before.0.0 >= 200 && stream.0 - before.1.0 >= 200 {
+                return (request.1 - before.0.1, stream.1 - before.1.1);
+            }
+            // The appender's own connection says what it has counted once it is used again.
+            log.append(widen(&Loaded::new_stream(new_stream()), "x")).await.unwrap_or_else(|error| panic!("{error}"));
+        }
+    };
+    let read = tokio::time::timeout(Duration::from_secs(60), counted).await;
+    let (requests, streams) = read.unwrap_or_else(|_| panic!("the server does not say what it read"));
+    // One plan that reads an index whole would read 3,000 entries each time.
+    assert!(requests < 200_000 && streams < 200_000, "{requests} requests and {streams} streams were read");
 }

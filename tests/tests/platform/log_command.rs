@@ -118,7 +118,9 @@ async fn bad_input_gets_a_clear_line_and_the_contract_s_exit_code() {
         (vec!["log", "show", "--limit", "0", "--url", url], 2, "--limit"),
         (vec!["log", "head", "--log", "other", "--url", url], 2, "auth, core"),
         (vec!["log", "head", "--url", unreachable], 3, "the database of the auth log cannot be reached"),
-        (vec!["log", "head", "--url", "nonsense"], 1, "no URL"),
+        (vec!["log", "head", "--url", "nonsense"], 2, "no URL"),
+        (vec!["migrate", "auth", "--url", "nonsense"], 2, "no URL"),
+        (vec!["migrate", "auth", "--url", unreachable], 3, "cannot connect"),
         (vec!["log", "nonsense"], 2, "nonsense"),
     ] {
         let (found, text) = kisum(&arguments).await;

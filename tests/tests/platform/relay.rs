@@ -83,14 +83,15 @@ async fn a_relay_frozen_while_another_publishes_ten_thousand_events_goes_on_wher
     caught_up(&stack, &log).await;
     let appending = tokio::spawn({
         let log = log.clone();
-        async move { append_many(&log, 10_500).await }
+        async move { append_many(&log, 2_000).await }
     });
     // In the midst of publishing, so that it may be frozen with messages that are not sent yet.
     reached(&streams::admin(&stack).await, 1000).await;
     frozen.signal(Signal::Stop);
     appending.await.unwrap_or_else(|error| panic!("{error}"));
+    // These are the other's alone.
+    append_many(&log, 10_000).await;
     let stream = caught_up(&stack, &log).await;
-    assert!(head(&log).await >= 11_000);
     frozen.signal(Signal::Continue);
     append_many(&log, 500).await;
     caught_up(&stack, &log).await;

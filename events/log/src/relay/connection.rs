@@ -27,9 +27,19 @@ fn number(nats: &Client) -> u64 {
 }
 
 /// Waits for the answer to a request as long as for an acknowledgement.
-pub(super) async fn answered<T, E: Error>(asked: impl Future<Output = Result<T, E>>) -> Result<T, Interrupted> {
+pub(super) async fn answered<T, E: Error>(
+    what: &str,
+    asked: impl Future<Output = Result<T, E>>,
+) -> Result<T, Interrupted> {
+    let silent = || {
+        let epochs = "is the stream's epoch among those of nats.conf?";
+        Err(Interrupted::Silent(format!("{what}, which it also does where a right is missing: {epochs}")))
+    };
     match tokio::time::timeout(ACK_MAX, asked).await {
-        Ok(answer) => answer.map_err(|error| Interrupted::Stream(super::chain(&error))),
-        Err(_) => Err(Interrupted::Silent("a request about the stream".to_owned())),
+        Ok(Ok(answer)) => Ok(answer),
+        // The client has the same limit, and which of the two is over first is chance. It has no common error for it.
+        Ok(Err(error)) if super::chain(&error).contains("timed out") => silent(),
+        Ok(Err(error)) => Err(Interrupted::Stream(super::chain(&error))),
+        Err(_) => silent(),
     }
 }

@@ -41,8 +41,10 @@ pub(super) async fn find(
     proven: &mut Proven,
 ) -> Result<Position, Interrupted> {
     let wanted = wanted(config, name);
-    let stream = answered(jetstream.get_or_create_stream(wanted.clone())).await.map_err(named_overlap)?;
-    let info = answered(stream.get_info()).await?;
+    let stream = answered(&format!("a request for stream {name}"), jetstream.get_or_create_stream(wanted.clone()))
+        .await
+        .map_err(named_overlap)?;
+    let info = answered("a question about the stream", stream.get_info()).await?;
     if info.config.subjects != wanted.subjects {
         let difference = format!("it takes {} instead of the log's subjects", info.config.subjects.join(" and "));
         let (stream, remedy) = (name.to_owned(), REMEDY_RETIRED);
@@ -119,7 +121,7 @@ async fn events_behind(config: &RelayConfig, after: Position, last: Position) ->
 }
 
 async fn message_at(stream: &Stream, sequence: u64) -> Result<StreamMessage, Interrupted> {
-    answered(stream.get_raw_message(sequence)).await
+    answered("a question about a message", stream.get_raw_message(sequence)).await
 }
 
 /// The first message that is not the event at its place.

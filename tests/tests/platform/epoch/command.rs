@@ -74,7 +74,7 @@ async fn what_cannot_be_done_is_said_in_a_line_and_changes_nothing() {
     let with = |more: &[&'static str]| [&new, more].concat();
     for (arguments, code, says) in [
         (with(&["--reason", "x", "--url", "postgres://nobody@127.0.0.1:1/none"]), 3, "cannot be reached"),
-        (with(&["--reason", "x"]), 1, "AUTH_DB_OWNER_URL is not set"),
+        (with(&["--reason", "x"]), 2, "AUTH_DB_OWNER_URL is not set"),
         (with(&["--reason", " "]), 2, "say why"),
         (with(&[]), 2, "--reason"),
     ] {
@@ -91,7 +91,7 @@ async fn what_cannot_be_done_is_said_in_a_line_and_changes_nothing() {
     }
     let owned = ["log", "epoch", "new", "--reason", "x", "--url", &restored.owner_url];
     let (code, text) = said(kisum(&owned)).await;
-    assert!(code == 1 && text.contains("NATS_ADMIN_URL is not set"), "{code} {text}");
+    assert!(code == 2 && text.contains("NATS_ADMIN_URL is not set"), "{code} {text}");
     let (code, text) = said(kisum(&[&owned[..], &["--yes", "--nats-url", nobody]].concat())).await;
     assert!(code == 3 && text.contains("nothing was changed") && text.contains("--skip-stream"), "{code} {text}");
     let (code, text) = said(epoch_new(&stack, &restored, &[])).await;
