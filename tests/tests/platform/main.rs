@@ -13,6 +13,7 @@ mod event_index;
 mod flipped_bytes;
 mod follow;
 mod freshness;
+mod lists;
 mod log_command;
 mod matrix;
 mod projections;
