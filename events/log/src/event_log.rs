@@ -57,6 +57,22 @@ impl EventLog {
         load::load(&mut conn, self.log, &self.sealer, stream).await
     }
 
+    /// Loads the states of the streams among these that have events, in no order and in one snapshot.
+    ///
+    /// # Errors
+    /// [`LoadError`]; never a partial list.
+    pub async fn load_all<A: Aggregate>(
+        &self,
+        streams: impl IntoIterator<Item = StreamName>,
+    ) -> Result<Vec<Loaded<A>>, LoadError> {
+        let names: Vec<String> = streams.into_iter().map(|stream| stream.to_string()).collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut conn = self.pool.acquire().await?;
+        load::load_all(&mut conn, self.log, &self.sealer, &names).await
+    }
+
     /// Who holds a unique value.
     ///
     /// # Errors

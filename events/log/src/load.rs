@@ -1,9 +1,10 @@
-//! Loading a stream: one row, whatever its age.
+//! Loading streams: one row each, whatever their age.
 
 use crate::{LoadError, Sealer, seal::Place};
 use kisum_events::{Aggregate, Log, Position, StreamName, UserId, decode_as};
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 /// A stream as it was loaded: what a decision is made on.
 #[derive(Clone, Debug)]
@@ -30,27 +31,77 @@ pub(crate) fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
+/// A stream's row, with the key that opens what is sealed of it.
+struct Row {
+    name: String,
+    version: i64,
+    position: i64,
+    schema: i16,
+    state: String,
+    sealed_state: Option<Vec<u8>>,
+    person: Option<Uuid>,
+    key_id: Option<Uuid>,
+    wrapped: Option<Vec<u8>>,
+    wrapped_by: Option<String>,
+}
+
 pub(crate) async fn load<A: Aggregate>(
     conn: &mut PgConnection,
     log: Log,
     sealer: &Sealer,
     stream: &StreamName,
 ) -> Result<Loaded<A>, LoadError> {
-    let row = sqlx::query!(
-        r#"select s.version, s.position, s.schema, s.state, s.sealed_state, s.person,
+    let row = sqlx::query_as!(
+        Row,
+        r#"select s.name, s.version, s.position, s.schema, s.state, s.sealed_state, s.person,
                   k.key_id as "key_id?", k.wrapped as "wrapped?", k.wrapped_by as "wrapped_by?"
            from stream s left join person_key k on k.person = s.person where s.name = $1"#,
         stream.as_str()
     )
     .fetch_optional(&mut *conn)
     .await?;
-    let Some(row) = row else {
-        return Ok(Loaded::new_stream(stream.clone()));
-    };
+    match row {
+        Some(row) => open(conn, log, sealer, row).await,
+        None => Ok(Loaded::new_stream(stream.clone())),
+    }
+}
+
+/// Loads the streams among these that have events, in one statement and in no order.
+pub(crate) async fn load_all<A: Aggregate>(
+    conn: &mut PgConnection,
+    log: Log,
+    sealer: &Sealer,
+    streams: &[String],
+) -> Result<Vec<Loaded<A>>, LoadError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select s.name as "name!", s.version as "version!", s.position as "position!", s.schema as "schema!",
+                  s.state as "state!", s.sealed_state, s.person,
+                  k.key_id as "key_id?", k.wrapped as "wrapped?", k.wrapped_by as "wrapped_by?"
+           from stream s left join person_key k on k.person = s.person where s.name = any($1)"#,
+        streams
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut loaded = Vec::with_capacity(rows.len());
+    for row in rows {
+        loaded.push(open(&mut *conn, log, sealer, row).await?);
+    }
+    Ok(loaded)
+}
+
+/// Reads a row, unsealing what is sealed; one of another schema is folded anew.
+async fn open<A: Aggregate>(
+    conn: &mut PgConnection,
+    log: Log,
+    sealer: &Sealer,
+    row: Row,
+) -> Result<Loaded<A>, LoadError> {
     let (version, position) = (unsigned(row.version), unsigned(row.position));
+    let stream = StreamName::from_stored(row.name);
     if row.schema != i16::try_from(A::STATE_SCHEMA).unwrap_or(i16::MAX) {
-        let state = refold::<A>(conn, log, sealer, stream, version).await?;
-        return Ok(Loaded { stream: stream.clone(), version, position, state });
+        let state = refold::<A>(conn, log, sealer, &stream, version).await?;
+        return Ok(Loaded { stream, version, position, state });
     }
     let what = || format!("the state of {stream}");
     let mut fields: Map<String, Value> =
@@ -61,13 +112,13 @@ pub(crate) async fn load<A: Aggregate>(
         let person = UserId::new(person);
         let opened = sealer
             .unwrap(person, key_id, by, wrapped)
-            .and_then(|key| sealer.open(&key, (log, person), &Place::State(stream, version), sealed))
+            .and_then(|key| sealer.open(&key, (log, person), &Place::State(&stream, version), sealed))
             .map_err(|source| LoadError::Seal { what: what(), source })?;
         fields.extend(opened);
     }
     let state = serde_json::from_value(Value::Object(fields))
         .map_err(|error| LoadError::Stored { what: what(), why: error.to_string() })?;
-    Ok(Loaded { stream: stream.clone(), version, position, state })
+    Ok(Loaded { stream, version, position, state })
 }
 
 /// Folds a stream from its events: for a state that another version of this program wrote.
