@@ -9,6 +9,7 @@ mod config;
 mod cookie;
 mod internal;
 mod limiter;
+mod lists;
 mod login;
 mod logout;
 mod lookup;
@@ -21,6 +22,7 @@ mod race;
 mod redis;
 mod refresh;
 mod seal;
+mod session_list;
 mod sessions;
 mod signed_in;
 mod start;
@@ -74,6 +76,10 @@ struct Parts {
     entitlements: Progress,
     /// How far the catalog is folded here.
     catalog: Progress,
+    /// How far the list of members is.
+    member_list: Progress,
+    /// How far the list of sessions is.
+    session_list: Progress,
 }
 
 impl std::ops::Deref for Auth {

@@ -17,7 +17,7 @@ use super::{
     redis::Redis,
     refresh,
     seal::Seal,
-    sessions,
+    session_list, sessions,
     tokens::{AccessTokens, RefreshKey},
     well_known,
 };
@@ -124,6 +124,8 @@ fn assemble(
         core_relay: peers.core_relay,
         entitlements: running.entitlements.clone(),
         catalog: running.catalog.clone(),
+        member_list: running.member_list.clone(),
+        session_list: running.session_list.clone(),
         log,
     })))
 }
@@ -179,6 +181,7 @@ fn public_routes() -> OpenApiRouter<Auth> {
         .routes(routes!(logout::logout))
         .routes(routes!(me::me))
         .routes(routes!(my_access::my_access))
+        .routes(routes!(session_list::list_own))
         .routes(routes!(sessions::end_own))
         .routes(routes!(well_known::jwks))
         .routes(routes!(well_known::openid_configuration))

@@ -35,6 +35,11 @@ pub struct PageRequest<K> {
 }
 
 impl PageQuery {
+    /// What was asked for beside a list's own filters, which serde cannot read from a query through another struct.
+    pub const fn new(limit: Option<u16>, cursor: Option<String>) -> Self {
+        Self { limit, cursor }
+    }
+
     /// Checks what was asked for.
     ///
     /// # Errors

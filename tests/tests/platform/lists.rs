@@ -1,5 +1,7 @@
 //! The read models that lists are made from: each holds what a fold of the whole log says, however it was followed.
 
+mod routes;
+
 use kisum::local::databases::Database;
 use kisum_events::{
     CompanyId, Cursor, Envelope, Event, Log, MembershipEvent, MembershipId, SessionEndCause, SessionEvent, SessionId,

@@ -45,6 +45,7 @@ async fn an_administrator_of_one_company_cannot_touch_another() {
     let (company, membership) = (text("/companyId"), text("/membershipId"));
     let before = context.body.pointer("/data/meta/accessVersion").cloned();
     for (method, path) in [
+        (Method::GET, format!("/companies/{company}/members")),
         (Method::PUT, format!("/companies/{company}/members/{membership}/modules/finance")),
         (Method::DELETE, format!("/companies/{company}/members/{membership}/modules/finance")),
         (Method::PUT, format!("/companies/{company}/members/{membership}/permissions/finance.bills.read")),

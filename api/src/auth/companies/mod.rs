@@ -5,6 +5,7 @@
 
 mod grants;
 mod grounds;
+mod list;
 mod members;
 mod public;
 mod refusals;

@@ -6,6 +6,7 @@ use super::{
     By, Carried, Sent,
     grants::{Change, change},
     grounds::Grounds,
+    list::{__path_list_members, list_members},
     members::{NewMember, add},
     views::{MembershipView, Role},
 };
@@ -36,6 +37,7 @@ use uuid::Uuid;
 /// The routes of this module.
 pub(in crate::auth) fn routes() -> OpenApiRouter<Auth> {
     OpenApiRouter::new()
+        .routes(routes!(list_members))
         .routes(routes!(add_member))
         .routes(routes!(grant_module, revoke_module))
         .routes(routes!(grant_permission, revoke_permission))
@@ -43,10 +45,10 @@ pub(in crate::auth) fn routes() -> OpenApiRouter<Auth> {
 
 /// A person who acts for the company of the path, which `x-org` names too, by id or by slug. Whether they may, and
 /// whose slug that is, is not asked yet: it belongs to the snapshot that the command is decided on.
-struct ForCompany {
+pub(super) struct ForCompany {
     person: Person,
     org: XOrg,
-    company: CompanyId,
+    pub(super) company: CompanyId,
 }
 
 impl ForCompany {
@@ -76,7 +78,7 @@ impl FromRequestParts<Auth> for ForCompany {
 }
 
 /// A person who may manage members of the company: asked before the body is looked at.
-struct Manager(ForCompany);
+pub(super) struct Manager(pub(super) ForCompany);
 
 impl FromRequestParts<Auth> for Manager {
     type Rejection = Problem;

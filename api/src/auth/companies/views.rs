@@ -20,6 +20,23 @@ pub(in crate::auth) enum Role {
     TenantSuperadmin,
 }
 
+impl Role {
+    /// As read models store it: its name on the wire.
+    pub(super) const fn stored(self) -> &'static str {
+        match self {
+            Self::User => "USER",
+            Self::Manager => "MANAGER",
+            Self::Admin => "ADMIN",
+            Self::TenantSuperadmin => "TENANT_SUPERADMIN",
+        }
+    }
+
+    /// Reads what a read model stores.
+    pub(super) fn read(stored: &str) -> Option<Self> {
+        [Self::User, Self::Manager, Self::Admin, Self::TenantSuperadmin].into_iter().find(|it| it.stored() == stored)
+    }
+}
+
 impl From<TenantRole> for Role {
     fn from(role: TenantRole) -> Self {
         match role {

@@ -70,7 +70,9 @@ pub(super) const LISTENERS: [Listener; 9] = [
                 &[
                     ("GET", "/auth/me"),
                     ("GET", "/auth/me/access"),
+                    ("GET", "/auth/sessions"),
                     ("DELETE", "/auth/sessions/{id}"),
+                    ("GET", "/companies/{company}/members"),
                     ("POST", "/companies/{company}/members"),
                     ("PUT", "/companies/{company}/members/{member}/modules/{module}"),
                     ("DELETE", "/companies/{company}/members/{member}/modules/{module}"),

@@ -1,0 +1,221 @@
+//! The lists as people ask for them.
+
+use super::run;
+use kisum::{
+    local::databases::Database,
+    platform::{Answer, Ask},
+};
+use kisum_tests::demo::{self, Demo, Visitor, words};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
+use std::collections::BTreeSet;
+
+const ADMINISTRATOR: &str = "superadmin@acme-live.example";
+
+/// A company and somebody of it.
+struct Within<'a> {
+    demo: &'a Visitor,
+    token: String,
+    company: String,
+}
+
+impl<'a> Within<'a> {
+    async fn of(demo: &'a Visitor, email: &str, slug: &str) -> Self {
+        let token = demo.sign_in(email).await.access;
+        let company = demo.access(&token, slug).await.text("/companyId").unwrap_or_else(|error| panic!("{error:#}"));
+        Self { demo, token, company }
+    }
+
+    async fn list(&self, query: &str, position: Option<&str>) -> Answer {
+        let path = format!("/companies/{}/members{query}", self.company);
+        let ask = Ask::get(&path).company(&self.company).from_position(position);
+        self.demo.auth(Some(&self.token), ask).await
+    }
+
+    /// Makes somebody a member, and answers the command's position.
+    async fn add(&self, email: &str) -> String {
+        let path = format!("/companies/{}/members", self.company);
+        let body = json!({ "email": email, "tenantRole": "USER" });
+        let ask = Ask::new(Method::POST, &path).company(&self.company).body(body);
+        let added = self.demo.auth(Some(&self.token), ask).await;
+        assert_eq!(added.status, 201, "{added}");
+        added.position.unwrap_or_default()
+    }
+}
+
+fn items(answer: &Answer) -> Vec<Value> {
+    assert_eq!(answer.status, 200, "{answer}");
+    answer.body["data"]["items"].as_array().cloned().unwrap_or_default()
+}
+
+fn of_each(answer: &Answer, name: &str) -> Vec<String> {
+    items(answer).iter().map(|item| item[name].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn administrators_see_who_belongs_to_their_company_by_name_and_role() {
+    let demo = demo::shared().await;
+    for email in [ADMINISTRATOR, "admin@acme-live.example"] {
+        let within = Within::of(&demo, email, "acme-live").await;
+        let answer = within.list("", None).await;
+        let seen = items(&answer);
+        let (emails, roles) = (of_each(&answer, "email"), of_each(&answer, "tenantRole"));
+        let roles: BTreeSet<_> = emails.iter().zip(roles).map(|(email, role)| format!("{email} {role}")).collect();
+        let wanted = [
+            "superadmin@acme-live.example TENANT_SUPERADMIN",
+            "admin@acme-live.example ADMIN",
+            "manager@acme-live.example MANAGER",
+            "user@acme-live.example USER",
+            "agent@agency.example USER",
+        ];
+        assert_eq!(roles, wanted.map(str::to_owned).into(), "{answer}");
+        assert!(seen.iter().all(|item| item["status"] == "active" && item["name"] != ""), "{answer}");
+        let joined = of_each(&answer, "joinedAt");
+        assert!(joined.is_sorted() && !joined.iter().any(String::is_empty), "{joined:?}");
+        assert!(answer.body["data"]["asOf"]["position"].as_u64() > Some(0), "{answer}");
+        assert_eq!(answer.body["data"].get("nextCursor"), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_members_is_no_business_of_managers_users_and_strangers() {
+    let demo = demo::shared().await;
+    for email in ["manager@acme-live.example", "user@acme-live.example"] {
+        let mut within = Within::of(&demo, email, "acme-live").await;
+        // The permit comes before the rest of the request.
+        for query in ["", "?limit=0"] {
+            assert_eq!(words(&within.list(query, None).await), "403 forbidden role_too_low", "{email}");
+        }
+        within.token = demo.sign_in("superadmin@bright-books.example").await.access;
+        for query in ["", "?limit=0"] {
+            assert_eq!(words(&within.list(query, None).await), "403 forbidden not_a_member", "of another company");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_leave_out_and_what_is_malformed_is_refused() {
+    let demo = demo::shared().await;
+    let within = Within::of(&demo, ADMINISTRATOR, "acme-live").await;
+    for (query, count) in [
+        ("?tenantRole=USER", 2),
+        ("?tenantRole=TENANT_SUPERADMIN", 1),
+        ("?status=active", 5),
+        ("?status=suspended", 0),
+        ("?status=revoked", 0),
+        ("?status=active&tenantRole=ADMIN&limit=1", 1),
+    ] {
+        assert_eq!(items(&within.list(query, None).await).len(), count, "{query}");
+    }
+    for query in ["?limit=0", "?limit=201", "?limit=x", "?cursor=x", "?status=pending", "?tenantRole=owner"] {
+        assert_eq!(words(&within.list(query, None).await), "400 validation_error", "{query}");
+    }
+    for position in ["auth.1.999999999", "auth.9.1", "nowhere"] {
+        assert_eq!(words(&within.list("", Some(position)).await), "400 validation_error", "{position}");
+    }
+    assert_eq!(items(&within.list("", Some("core.1.1")).await).len(), 5, "the list is no fold of the core log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paging_visits_everybody_once_while_people_join() {
+    let demo = Demo::start().await;
+    let within = Within::of(&demo, "superadmin@core-club.example", "core-club").await;
+    let first: BTreeSet<String> = of_each(&within.list("", None).await, "userId").into_iter().collect();
+    assert_eq!(first.len(), 4);
+    let mut joining = ["agent@agency.example", "user@acme-live.example", "user@bright-books.example"].into_iter();
+    let (mut seen, mut query) = (Vec::new(), "?limit=1".to_owned());
+    loop {
+        let page = within.list(&query, None).await;
+        assert_eq!(items(&page).len(), 1, "{page}");
+        seen.extend(of_each(&page, "email"));
+        let Some(cursor) = page.body["data"]["nextCursor"].as_str() else { break };
+        query = format!("?limit=1&cursor={cursor}");
+        if let Some(email) = joining.next() {
+            within.add(email).await;
+        }
+    }
+    let once: BTreeSet<_> = seen.iter().collect();
+    assert_eq!((once.len(), seen.len()), (7, 7), "{seen:?}");
+    demo.stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_lags_says_where_it_stands_and_never_leaves_out_what_a_request_carries() {
+    let demo = Demo::start().await;
+    let within = Within::of(&demo, "superadmin@core-club.example", "core-club").await;
+    let before = within.list("", None).await;
+    let url = demo.stack.addresses_with(|at| at.database(Database::Auth, Database::Auth.runtime_role()));
+    let url = url.unwrap_or_else(|failure| panic!("{failure}"));
+    let mut conn = PgConnection::connect(&url).await.unwrap_or_else(|error| panic!("{error}"));
+    // Whoever holds the checkpoint's row stops the projection.
+    run(&mut conn, "begin; select 1 from projection_checkpoint where name = 'member_list_v1' for update").await;
+    let position = within.add("agent@agency.example").await;
+    let lagging = within.list("", None).await;
+    assert_eq!(items(&lagging).len(), 4, "{lagging}");
+    assert!(lagging.body["data"]["asOf"]["position"].as_u64() >= before.body["data"]["asOf"]["position"].as_u64());
+    let place = format!("auth.1.{}", lagging.body["data"]["asOf"]["position"]);
+    assert_ne!(place, position, "it does not say that it shows what it does not");
+    assert_eq!(words(&within.list("", Some(&position)).await), "503 service_unavailable");
+    assert_eq!(items(&within.list("", Some(&place)).await).len(), 4, "what it shows may be carried");
+    run(&mut conn, "rollback").await;
+    // The projection goes on by itself; what was asked for with the position is there or is not answered.
+    let caught_up = async {
+        loop {
+            let answer = within.list("", Some(&position)).await;
+            if answer.status == 200 {
+                return answer;
+            }
+            assert_eq!(words(&answer), "503 service_unavailable");
+        }
+    };
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(20), caught_up).await;
+    assert_eq!(answer.map(|answer| items(&answer).len()).ok(), Some(5));
+    demo.stack.stop().await;
+}
+
+/// The id of the session that a refresh token is of.
+fn session_of(refresh: &str) -> String {
+    refresh.split('.').next().unwrap_or_default().to_owned()
+}
+
+async fn sessions(demo: &Visitor, token: &str) -> (Vec<String>, Vec<Value>) {
+    let answer = demo.auth(Some(token), Ask::get("/auth/sessions")).await;
+    let current = items(&answer).into_iter().filter(|session| session["current"] == true).collect();
+    (of_each(&answer, "id"), current)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_sees_where_they_are_signed_in_and_ends_only_their_own() {
+    let demo = demo::shared().await;
+    let here = demo.sign_in("manager@dormant.example").await;
+    let there = demo.sign_in("manager@dormant.example").await;
+    let other = demo.sign_in("user@dormant.example").await;
+    let ids = [&here, &there, &other].map(|signed| session_of(&signed.refresh));
+
+    let (seen, current) = sessions(&demo, &here.access).await;
+    // Other tests may sign in as the same person.
+    let ours: Vec<_> = seen.iter().filter(|id| ids.contains(id)).collect();
+    assert_eq!(ours, [&ids[1], &ids[0]], "the newest first, and nobody else's");
+    assert_eq!(current.len(), 1);
+    assert_eq!((current[0]["id"].as_str(), &current[0]["amr"]), (Some(ids[0].as_str()), &json!(["pwd"])));
+    assert_eq!(current[0]["refreshedAt"], Value::Null);
+
+    let refresh = Ask::new(Method::POST, "/auth/refresh").body(json!({ "refreshToken": here.refresh }));
+    assert_eq!(demo.auth(None, refresh).await.status, 200);
+    let (_, current) = sessions(&demo, &here.access).await;
+    assert!(current[0]["refreshedAt"].is_string(), "{current:?}");
+
+    let end = async |id: &str| {
+        let path = format!("/auth/sessions/{id}");
+        demo.auth(Some(&here.access), Ask::new(Method::DELETE, &path)).await
+    };
+    assert_eq!(words(&end(&ids[2]).await), "404 not_found", "somebody else's");
+    assert_eq!(demo.auth(Some(&other.access), Ask::get("/auth/me")).await.status, 200);
+    let ended = end(&ids[1]).await;
+    assert_eq!(ended.status, 204, "{ended}");
+    let carried = Ask::get("/auth/sessions").from_position(ended.position.as_deref());
+    let left = of_each(&demo.auth(Some(&here.access), carried).await, "id");
+    assert!(left.contains(&ids[0]) && !left.contains(&ids[1]), "{left:?}");
+    assert_eq!(words(&demo.auth(Some(&there.access), Ask::get("/auth/sessions")).await), "401 session_revoked");
+}
