@@ -15,6 +15,7 @@ mod logout;
 mod lookup;
 mod me;
 mod my_access;
+mod my_companies;
 mod passwords;
 mod peers;
 mod person;

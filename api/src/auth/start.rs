@@ -11,7 +11,7 @@ use super::{
     limiter::LoginLimiter,
     login, logout,
     lookup::LookupKey,
-    me, my_access,
+    me, my_access, my_companies,
     passwords::Passwords,
     peers::{self, Peer},
     redis::Redis,
@@ -180,6 +180,7 @@ fn public_routes() -> OpenApiRouter<Auth> {
         .routes(routes!(refresh::refresh))
         .routes(routes!(logout::logout))
         .routes(routes!(me::me))
+        .routes(routes!(my_companies::my_companies))
         .routes(routes!(my_access::my_access))
         .routes(routes!(session_list::list_own))
         .routes(routes!(sessions::end_own))

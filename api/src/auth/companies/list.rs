@@ -3,7 +3,11 @@
 //! Who they are comes from the read model, what they are called from their own states: names and addresses are sealed
 //! and in no table of lists.
 
-use super::{Carried, public::Manager, views::Role};
+use super::{
+    Carried,
+    public::Manager,
+    views::{MemberStatus, Role},
+};
 use crate::{
     auth::{
         Auth,
@@ -40,32 +44,6 @@ pub(super) struct MembersQuery {
     /// Only those with this role.
     #[param(inline)]
     tenant_role: Option<Role>,
-}
-
-/// Where a membership stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum MemberStatus {
-    /// The member may act for the company.
-    Active,
-    /// Not for now.
-    Suspended,
-    /// No longer a member.
-    Revoked,
-}
-
-impl MemberStatus {
-    const fn stored(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Suspended => "suspended",
-            Self::Revoked => "revoked",
-        }
-    }
-
-    fn read(stored: &str) -> Option<Self> {
-        [Self::Active, Self::Suspended, Self::Revoked].into_iter().find(|status| status.stored() == stored)
-    }
 }
 
 /// A page of a company's members.

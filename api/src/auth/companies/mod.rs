@@ -16,7 +16,7 @@ pub(super) use grounds::By;
 pub(super) use members::{NewMember, active_user, add, register_owner};
 pub(super) use public::{module, permission, routes};
 pub(super) use refusals::of_standing;
-pub(super) use views::{MembershipView, Role};
+pub(super) use views::{MemberStatus, MembershipView, Role, company_status};
 
 use super::Auth;
 use crate::shared::{

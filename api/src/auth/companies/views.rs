@@ -1,6 +1,6 @@
-//! A membership as it is shown.
+//! Memberships and companies as they are shown.
 
-use kisum_domains::{Membership, membership::MembershipStatus};
+use kisum_domains::{Membership, company::CompanyStatus, membership::MembershipStatus};
 use kisum_events::{MembershipId, TenantRole};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -22,7 +22,7 @@ pub(in crate::auth) enum Role {
 
 impl Role {
     /// As read models store it: its name on the wire.
-    pub(super) const fn stored(self) -> &'static str {
+    pub(in crate::auth) const fn stored(self) -> &'static str {
         match self {
             Self::User => "USER",
             Self::Manager => "MANAGER",
@@ -32,7 +32,7 @@ impl Role {
     }
 
     /// Reads what a read model stores.
-    pub(super) fn read(stored: &str) -> Option<Self> {
+    pub(in crate::auth) fn read(stored: &str) -> Option<Self> {
         [Self::User, Self::Manager, Self::Admin, Self::TenantSuperadmin].into_iter().find(|it| it.stored() == stored)
     }
 }
@@ -56,6 +56,44 @@ impl From<Role> for TenantRole {
             Role::Admin => Self::Admin,
             Role::TenantSuperadmin => Self::TenantSuperadmin,
         }
+    }
+}
+
+/// Where a membership stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::auth) enum MemberStatus {
+    /// The member may act for the company.
+    Active,
+    /// Not for now.
+    Suspended,
+    /// No longer a member.
+    Revoked,
+}
+
+impl MemberStatus {
+    /// As read models store it: its name on the wire.
+    pub(in crate::auth) const fn stored(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// Reads what a read model stores.
+    pub(in crate::auth) fn read(stored: &str) -> Option<Self> {
+        [Self::Active, Self::Suspended, Self::Revoked].into_iter().find(|status| status.stored() == stored)
+    }
+}
+
+/// Where a company stands, as it is shown.
+pub(in crate::auth) const fn company_status(status: &CompanyStatus) -> &'static str {
+    match status {
+        CompanyStatus::Unknown | CompanyStatus::Pending => "pending",
+        CompanyStatus::Active => "active",
+        CompanyStatus::Suspended { .. } => "suspended",
+        CompanyStatus::Rejected { .. } => "rejected",
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     auth::{
         Auth,
-        companies::{By, Sent, active_user, of_standing, register_owner},
+        companies::{By, Sent, active_user, company_status, of_standing, register_owner},
         race::{self, Outcome},
     },
     shared::{
@@ -20,7 +20,7 @@ use crate::{
 use axum::extract::State;
 use kisum_domains::{
     Company,
-    company::{self, CompanyStandingError, CompanyStatus, RegisterCompany},
+    company::{self, CompanyStandingError, RegisterCompany},
 };
 use kisum_events::{CompanyEvent, CompanyId, Cursor, Log, Slug, StreamName, UserId};
 use kisum_log::{ClaimKey, Loaded};
@@ -77,12 +77,7 @@ impl CompanyView {
             company_id: id.uuid(),
             slug: state.slug.as_ref().map(ToString::to_string).unwrap_or_default(),
             name: state.name.clone(),
-            status: match state.status {
-                CompanyStatus::Unknown | CompanyStatus::Pending => "pending",
-                CompanyStatus::Active => "active",
-                CompanyStatus::Suspended { .. } => "suspended",
-                CompanyStatus::Rejected { .. } => "rejected",
-            },
+            status: company_status(&state.status),
             seats_used: state.seats_used,
         }
     }

@@ -69,6 +69,7 @@ pub(super) const LISTENERS: [Listener; 9] = [
                 Sender::Person,
                 &[
                     ("GET", "/auth/me"),
+                    ("GET", "/auth/me/companies"),
                     ("GET", "/auth/me/access"),
                     ("GET", "/auth/sessions"),
                     ("DELETE", "/auth/sessions/{id}"),

@@ -219,3 +219,24 @@ async fn everybody_sees_where_they_are_signed_in_and_ends_only_their_own() {
     assert!(left.contains(&ids[0]) && !left.contains(&ids[1]), "{left:?}");
     assert_eq!(words(&demo.auth(Some(&there.access), Ask::get("/auth/sessions")).await), "401 session_revoked");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_sees_the_companies_they_belong_to_and_no_other() {
+    let demo = demo::shared().await;
+    let own = async |email: &str, query: &str| {
+        let path = format!("/auth/me/companies{query}");
+        let token = demo.sign_in(email).await.access;
+        demo.auth(Some(&token), Ask::get(&path)).await
+    };
+    let both = own("agent@agency.example", "").await;
+    assert_eq!(of_each(&both, "slug"), ["acme-live", "bright-books"], "{both}");
+    assert_eq!(of_each(&both, "tenantRole"), ["USER", "USER"]);
+    assert_eq!(of_each(&both, "membershipStatus"), ["active", "active"]);
+    assert!(items(&both).iter().all(|company| company["status"] == "active" && company["name"] != ""), "{both}");
+    let first = own("agent@agency.example", "?limit=1").await;
+    assert_eq!(of_each(&first, "slug"), ["acme-live"]);
+    let cursor = first.text("/nextCursor").unwrap_or_else(|error| panic!("{error:#}"));
+    let last = own("agent@agency.example", &format!("?limit=1&cursor={cursor}")).await;
+    assert_eq!((of_each(&last, "slug"), last.body["data"].get("nextCursor")), (vec!["bright-books".to_owned()], None));
+    assert_eq!(of_each(&own("superadmin@dormant.example", "").await, "slug"), ["dormant"]);
+}
