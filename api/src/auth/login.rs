@@ -9,6 +9,7 @@ use super::{
     lookup::Email,
     passwords::{HashError, Verdict},
     race::{self, Outcome},
+    sessions,
     signed_in::{self, SignedIn, Way},
     tokens::RefreshToken,
 };
@@ -249,8 +250,12 @@ async fn start_session(
         let mut append = append_for(Actor::User(id), &origin.label);
         append.guard(&user);
         let state = append.write(&session, events).map_err(problem::of_append)?;
+        let given_way = sessions::make_room(auth, id, &mut append).await?;
         match race::settle(auth.log.append(append).await)? {
-            Outcome::Done(_) => return Ok(Started { user: (id, user.state), session: (session_id, state), token }),
+            Outcome::Done(_) => {
+                given_way.note(auth);
+                return Ok(Started { user: (id, user.state), session: (session_id, state), token });
+            }
             Outcome::Again | Outcome::Taken => user = signed_in::load_user(auth, id).await?,
         }
         if !user.state.is_active() {

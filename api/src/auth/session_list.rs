@@ -5,6 +5,7 @@ use super::{
     companies::Carried,
     lists::{self, ListAsOf},
     person::Person,
+    sessions::SESSIONS_MAX,
 };
 use crate::shared::{
     problem::{self, Problem},
@@ -15,9 +16,6 @@ use kisum_events::{AuthMethod, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
-
-/// Sessions that are shown at most: as many as a person may have (contract, *Auth*).
-const SESSIONS_MAX: i64 = 100;
 
 /// Where the caller is signed in.
 #[derive(Debug, Serialize, ToSchema)]

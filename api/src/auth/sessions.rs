@@ -1,4 +1,5 @@
-//! `DELETE /auth/sessions/{id}`: ending one's own session, and what every end of a session has in common.
+//! `DELETE /auth/sessions/{id}`: ending one's own session, and what every end of a session has in common; also which
+//! ones give way to a new one.
 
 use super::{
     Auth,
@@ -18,8 +19,13 @@ use axum::{
 };
 use kisum_domains::session::{self, EndSessionError, Session, SessionStatus};
 use kisum_events::{Actor, SessionEndCause, SessionId, StreamName, UserId};
-use kisum_log::Loaded;
+use kisum_log::{Append, Loaded};
 use uuid::Uuid;
+
+/// Live sessions that a person may have (contract, *Auth*).
+pub(super) const SESSIONS_MAX: i64 = 100;
+/// Sessions that give way to one sign-in at most; what is still too many gives way to the next.
+const GIVING_WAY_MAX: i64 = 16;
 
 /// Ends one of the person's own sessions, at once and everywhere.
 #[utoipa::path(delete, path = "/auth/sessions/{id}", tag = "sessions", params(("id" = Uuid, Path, description = "The session.")),
@@ -84,6 +90,52 @@ fn note_end(auth: &Auth, end: &End, state: &Session) {
     };
     tracing::info!(event = "session.revoked", cause, session_id = %end.id, "a session has ended");
     mark_revoked(auth, end.id, state);
+}
+
+/// Sessions that end by the append that starts another.
+pub(super) struct GivenWay(Vec<(SessionId, Session)>);
+
+impl GivenWay {
+    /// Notes their end, once it is committed.
+    pub(super) fn note(&self, auth: &Auth) {
+        for (id, state) in &self.0 {
+            tracing::info!(event = "session.revoked", cause = "too_many", session_id = %id, "a session has given way");
+            mark_revoked(auth, *id, state);
+        }
+    }
+}
+
+/// Ends the person's oldest sessions where one more would be too many, in the append that starts it. How many there
+/// are is what the list of sessions shows: sign-ins at the same moment may exceed the limit together, and the next one
+/// makes up for it. A list that lags or stands still keeps nobody from signing in.
+///
+/// # Errors
+/// 503 when the database cannot be read.
+pub(super) async fn make_room(auth: &Auth, user: UserId, append: &mut Append) -> Result<GivenWay, Problem> {
+    let now = auth.clock.now();
+    let surplus = sqlx::query_scalar!(
+        "select session_id from session_list_v1
+         where user_id = $1 and ended_at is null and least(idle_until, absolute_until) > $2
+         order by started_at desc, session_id desc offset $3 limit $4",
+        user.uuid(),
+        now.micros(),
+        SESSIONS_MAX - 1,
+        GIVING_WAY_MAX
+    )
+    .fetch_all(auth.log.pool())
+    .await
+    .map_err(problem::of_query)?;
+    let streams = surplus.into_iter().map(|id| StreamName::session(SessionId::new(id)));
+    let mut given_way = Vec::new();
+    for old in auth.log.load_all::<Session>(streams).await.map_err(problem::of_load)? {
+        let ended = session::end(&old.state, SessionEndCause::Revoked, auth.lifetimes.access, now);
+        // Only a session that is unknown cannot be ended: it takes no room either.
+        let (Ok(id), Ok(events)) = (old.stream.id().parse(), ended) else { continue };
+        if !events.is_empty() {
+            given_way.push((id, append.write(&old, events).map_err(problem::of_append)?));
+        }
+    }
+    Ok(GivenWay(given_way))
 }
 
 /// Notes an ended session in Redis until its last access token has expired (contract, *Redis*). Nothing waits for it

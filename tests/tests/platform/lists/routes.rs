@@ -5,10 +5,19 @@ use kisum::{
     local::databases::Database,
     platform::{Answer, Ask},
 };
-use kisum_tests::demo::{self, Demo, Visitor, words};
+use kisum_domains::Session;
+use kisum_events::{
+    Actor, AuthMethod, Log, Meta, RequestId, Sealed, SessionEvent, SessionId, StreamName, Timestamp, UserId,
+};
+use kisum_log::{Append, EventLog, Loaded, Sealer};
+use kisum_tests::{
+    counted::new_uuid,
+    demo::{self, Demo, Visitor, words},
+    servers,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, Row as _};
 use std::collections::BTreeSet;
 
 const ADMINISTRATOR: &str = "superadmin@acme-live.example";
@@ -239,4 +248,59 @@ async fn everybody_sees_the_companies_they_belong_to_and_no_other() {
     let last = own("agent@agency.example", &format!("?limit=1&cursor={cursor}")).await;
     assert_eq!((of_each(&last, "slug"), last.body["data"].get("nextCursor")), (vec!["bright-books".to_owned()], None));
     assert_eq!(of_each(&own("superadmin@dormant.example", "").await, "slug"), ["dormant"]);
+}
+
+/// Starts sessions of a person behind the platform's back, and answers their ids in that order.
+async fn start_sessions(url: &str, user: &str, count: u32) -> Vec<String> {
+    let sealer = Sealer::new(servers::DATA_KEYS).unwrap_or_else(|error| panic!("{error}"));
+    let log = EventLog::open(Log::Auth, url, servers::pool(url).await, sealer).await;
+    let log = log.unwrap_or_else(|error| panic!("{error}"));
+    let user = UserId::new(user.parse().unwrap_or_else(|error| panic!("{error}")));
+    let far = Timestamp::from_micros(4_000_000_000_000_000);
+    let mut ids = Vec::new();
+    for _ in 0..count {
+        let (id, request_id) = (SessionId::new(new_uuid()), RequestId::new(new_uuid()));
+        // Nothing is sealed, since this test does not have the platform's keys.
+        let (amr, [token_hash, ip, agent]) = (vec![AuthMethod::Pwd], [const { Sealed::absent() }; 3]);
+        let started =
+            SessionEvent::Started { user_id: user, amr, idle_until: far, absolute_until: far, token_hash, ip, agent };
+        let meta = Meta { actor: Actor::User(user), request_id, causation_id: None, correlation_id: None };
+        let mut append = Append::new(request_id, meta);
+        let stream = Loaded::<Session>::new_stream(StreamName::session(id));
+        append.write(&stream, vec![started]).unwrap_or_else(|error| panic!("{error}"));
+        log.append(append).await.unwrap_or_else(|error| panic!("{error}"));
+        ids.push(id.to_string());
+    }
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_of_a_hundred_sessions_gives_way() {
+    let demo = Demo::start().await;
+    let first = demo.sign_in("user@dormant.example").await;
+    let url = demo.stack.addresses_with(|at| at.database(Database::Auth, Database::Auth.runtime_role()));
+    let url = url.unwrap_or_else(|failure| panic!("{failure}"));
+    let others = start_sessions(&url, &first.user_id, 99).await;
+    let (hundred, _) = sessions(&demo, &first.access).await;
+    assert_eq!(hundred.len(), 100);
+    assert_eq!(hundred.last(), Some(&session_of(&first.refresh)), "the limit itself is allowed");
+
+    let last = demo.sign_in("user@dormant.example").await;
+    assert_eq!(words(&demo.auth(Some(&first.access), Ask::get("/auth/me")).await), "401 session_revoked");
+    let (seen, _) = sessions(&demo, &last.access).await;
+    assert_eq!((seen.len(), seen.first()), (100, Some(&session_of(&last.refresh))));
+    assert_eq!(seen.last(), others.first(), "nobody else gave way");
+
+    // Those that come by other ways are too many by ten; the next sign-in makes up for them.
+    start_sessions(&url, &first.user_id, 10).await;
+    let all = demo.auth(Some(&last.access), Ask::get("/auth/sessions")).await;
+    assert_eq!(items(&all).len(), 100, "a list shows no more");
+    demo.sign_in("user@dormant.example").await;
+    let mut conn = PgConnection::connect(&url).await.unwrap_or_else(|error| panic!("{error}"));
+    let (left, _) = sessions(&demo, &last.access).await;
+    assert!(left.contains(&session_of(&last.refresh)));
+    let live = sqlx::query("select count(*) from session_list_v1 where user_id::text = $1 and ended_at is null");
+    let live = live.bind(&first.user_id).fetch_one(&mut conn).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(live.get::<i64, _>(0), 100);
+    demo.stack.stop().await;
 }
