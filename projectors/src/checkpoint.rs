@@ -10,6 +10,8 @@ pub struct Checkpoint {
     pub cursor: Cursor,
     /// When the checkpoint last moved, by the database's clock.
     pub updated_at: Timestamp,
+    /// Whether the epoch's log is not folded to its end yet: what is not in the rows may well exist.
+    pub starting_over: bool,
     /// The event that stopped the projection, where one did.
     pub poison: Option<Poison>,
 }
@@ -30,7 +32,7 @@ pub struct Poison {
 /// Whatever the database says.
 pub async fn read_checkpoint(conn: &mut PgConnection, name: &str) -> Result<Option<Checkpoint>, sqlx::Error> {
     let row = sqlx::query!(
-        "select epoch, position, updated_at, poison_position, poison_error
+        "select epoch, position, updated_at, starting_over, poison_position, poison_error
          from projection_checkpoint where name = $1",
         name
     )
@@ -39,6 +41,7 @@ pub async fn read_checkpoint(conn: &mut PgConnection, name: &str) -> Result<Opti
     Ok(row.map(|row| Checkpoint {
         cursor: cursor(row.epoch, row.position),
         updated_at: Timestamp::from_micros(row.updated_at),
+        starting_over: row.starting_over,
         poison: row
             .poison_position
             .zip(row.poison_error)
@@ -70,7 +73,8 @@ pub(crate) async fn lock(conn: &mut PgConnection, name: &str) -> Result<(Cursor,
     }
 }
 
-/// Moves a locked checkpoint. Moving on proves that whatever stopped the projection before is overcome.
+/// Moves a locked checkpoint. Moving on proves that whatever stopped the projection before is overcome; another epoch
+/// has to be folded to its end before its rows say what does not exist.
 pub(crate) async fn advance(
     conn: &mut PgConnection,
     name: &str,
@@ -79,12 +83,25 @@ pub(crate) async fn advance(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update projection_checkpoint
-         set epoch = $2, position = $3, updated_at = $4, poison_position = null, poison_error = null
+         set epoch = $2, position = $3, updated_at = $4, starting_over = starting_over or epoch <> $2,
+             poison_position = null, poison_error = null
          where name = $1",
         name,
         to_stored_epoch(to.epoch),
         to_stored(to.position),
         now.micros()
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Says that everything is applied that an epoch's log held when its end was seen.
+pub(crate) async fn record_whole(conn: &mut PgConnection, name: &str, epoch: u32) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update projection_checkpoint set starting_over = false where name = $1 and epoch = $2 and starting_over",
+        name,
+        to_stored_epoch(epoch)
     )
     .execute(conn)
     .await

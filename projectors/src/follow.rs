@@ -25,7 +25,14 @@ pub async fn run_remote<P: Projection>(runner: Runner<P>, source: LogSource, nat
 async fn run<P: Projection>(mut runner: Runner<P>, begin: impl Fn(Cursor) -> Follow) {
     loop {
         let ended = follow(&mut runner, &begin).await;
-        if !runner.outlives(ended).await {
+        let goes_on = match ended {
+            Err(Ended::Poisoned(poison)) => {
+                let behind = Cursor { position: poison.position, ..runner.at() };
+                runner.stand_still(&poison, begin(behind)).await
+            }
+            other => runner.outlives(other).await,
+        };
+        if !goes_on {
             return;
         }
     }
@@ -41,7 +48,7 @@ async fn follow<P: Projection>(runner: &mut Runner<P>, begin: impl Fn(Cursor) ->
             () = stopped(&mut shutdown) => return Err(Ended::Shutdown),
             Ok(()) = caught_up.changed() => {
                 if *caught_up.borrow_and_update() {
-                    runner.caught_up();
+                    runner.caught_up(&mut conn, follow.at().epoch).await?;
                 }
                 continue;
             }

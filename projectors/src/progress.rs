@@ -8,7 +8,7 @@ use tokio::sync::watch;
 pub struct Standing {
     /// Everything up to here is committed.
     pub cursor: Cursor,
-    /// Whether an event stopped it; it stands still until the process restarts.
+    /// Whether an event stopped it; it stands still until the process restarts or the log's epoch ends.
     pub poisoned: bool,
 }
 

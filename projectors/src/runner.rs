@@ -2,14 +2,14 @@
 
 use crate::{
     CommitError, Committed, Poison, Progress, Projection, Standing,
-    checkpoint::{read_checkpoint, record_poison},
+    checkpoint::{read_checkpoint, record_poison, record_whole},
     commit::{chain, commit},
 };
 use kisum_events::{Cursor, Envelope};
-use kisum_log::Backoff;
+use kisum_log::{Backoff, Follow, FollowError};
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use std::{convert::Infallible, marker::PhantomData, time::Duration};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::MissedTickBehavior};
 
 /// How often a projection that stands still reports its growing lag.
 const STANDSTILL_REPORT: Duration = Duration::from_secs(1);
@@ -23,6 +23,8 @@ pub struct Runner<P> {
     pub(crate) shutdown: watch::Receiver<bool>,
     backoff: Backoff,
     lag_seconds: f64,
+    /// The epoch whose log was seen to its end, with everything applied.
+    whole: Option<u32>,
     projection: PhantomData<fn() -> P>,
 }
 
@@ -43,7 +45,7 @@ pub(crate) enum Ended {
     Database(#[from] sqlx::Error),
     /// The log cannot be followed from the checkpoint.
     #[error(transparent)]
-    Log(#[from] kisum_log::FollowError),
+    Log(#[from] FollowError),
 }
 
 impl<P: Projection> Runner<P> {
@@ -56,6 +58,7 @@ impl<P: Projection> Runner<P> {
             shutdown,
             backoff: Backoff::default(),
             lag_seconds: 0.0,
+            whole: None,
             projection: PhantomData,
         };
         metrics::gauge!("kisum_projection_poisoned", "projection" => P::NAME).set(0.0);
@@ -95,10 +98,20 @@ impl<P: Projection> Runner<P> {
         }
     }
 
-    /// Nothing is left to apply.
-    pub(crate) fn caught_up(&mut self) {
+    /// Nothing is left to apply: from now on, what is not in the rows does not exist.
+    pub(crate) async fn caught_up(&mut self, conn: &mut PgConnection, epoch: u32) -> Result<(), sqlx::Error> {
         self.backoff.reset();
         self.lags(0.0);
+        if self.whole != Some(epoch) {
+            record_whole(conn, P::NAME, epoch).await?;
+            self.whole = Some(epoch);
+        }
+        Ok(())
+    }
+
+    /// Where the projection stands.
+    pub(crate) fn at(&self) -> Cursor {
+        self.progress.borrow().cursor
     }
 
     /// Acts on the end of following: `true` when it should start again.
@@ -106,10 +119,6 @@ impl<P: Projection> Runner<P> {
         let Err(error) = ended;
         match error {
             Ended::Shutdown => false,
-            Ended::Poisoned(poison) => {
-                self.stand_still(&poison).await;
-                false
-            }
             other => {
                 let wait = self.backoff.next_wait();
                 self.postponed(&other, wait);
@@ -132,30 +141,51 @@ impl<P: Projection> Runner<P> {
         self.lags(self.lag_seconds + wait.as_secs_f64());
     }
 
-    /// A poison event: readers are told, and the lag grows until the process restarts and tries it again.
-    async fn stand_still(&mut self, poison: &Poison) {
+    /// A poison event: readers are told, and the lag grows until the process restarts and tries it again, or until
+    /// the log begins another epoch, whose events are others: then `true`. `log` follows what is behind the event, and
+    /// nothing of that is applied.
+    pub(crate) async fn stand_still(&mut self, poison: &Poison, mut log: Follow) -> bool {
         tracing::error!(
             event = "projection.poisoned",
             projection = P::NAME,
             position = poison.position,
             error = poison.error,
-            "the projection stands still; it tries this event again when the process restarts",
+            "the projection stands still; it tries this event again when the process restarts or the epoch ends",
         );
         metrics::gauge!("kisum_projection_poisoned", "projection" => P::NAME).set(1.0);
         self.progress.send_modify(|standing| standing.poisoned = true);
+        let mut shutdown = self.shutdown.clone();
+        let mut report = tokio::time::interval(STANDSTILL_REPORT);
+        report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        report.tick().await;
+        // Asked again only with the next report after it has said that the log is shorter than it was.
+        let mut is_answering = true;
         loop {
             tokio::select! {
-                () = tokio::time::sleep(STANDSTILL_REPORT) => {
+                () = stopped(&mut shutdown) => return false,
+                _ = report.tick() => {
+                    is_answering = true;
                     self.lags(self.lag_seconds + STANDSTILL_REPORT.as_secs_f64());
                 }
-                () = stopped(&mut self.shutdown) => return,
+                next = log.next(), if is_answering => match next {
+                    Err(FollowError::OtherEpoch { now, cursor }) if now > cursor => return true,
+                    Err(FollowError::OtherEpoch { .. } | FollowError::BeyondHead { .. }) => is_answering = false,
+                    Ok(_) | Err(FollowError::Interrupted { .. }) => {}
+                },
             }
         }
     }
 
     fn stands_at(&self, cursor: Cursor) {
         metrics::gauge!("kisum_projection_position", "projection" => P::NAME).set(cursor.position as f64);
-        self.progress.send_if_modified(|standing| std::mem::replace(&mut standing.cursor, cursor) != cursor);
+        self.progress.send_if_modified(|standing| {
+            let has_moved = std::mem::replace(&mut standing.cursor, cursor) != cursor;
+            // INVARIANT: readers rely on the rows again only once what stopped the projection is behind it.
+            if has_moved && std::mem::take(&mut standing.poisoned) {
+                metrics::gauge!("kisum_projection_poisoned", "projection" => P::NAME).set(0.0);
+            }
+            has_moved
+        });
     }
 
     fn lags(&mut self, seconds: f64) {

@@ -2,6 +2,7 @@
 
 mod commit;
 mod follow;
+mod starting_over;
 
 use kisum::local::Stack;
 use kisum_events::{

@@ -20,7 +20,7 @@ pub(super) const fn missing(snapshot: &Snapshot, applied: AsOf) -> Option<Missin
     if is_behind(snapshot.auth, applied.auth) {
         return Some(Missing::Auth);
     }
-    // A projection that has not begun stands for nothing: an empty table would read as "owns nothing".
+    // A projection that has just begun stands for nothing: a table not filled yet would read as "owns nothing".
     if snapshot.core.epoch == 0 || is_behind(snapshot.core, applied.core) {
         return Some(Missing::Core);
     }
@@ -46,7 +46,19 @@ mod tests {
     fn snapshot(auth: Cursor, core: Cursor) -> Snapshot {
         let (user, session, company, membership) = (None, None, None, None);
         let (entitlement, catalog) = (None, None);
-        Snapshot { auth, core, user, session, company, membership, entitlement, catalog, token_version: 0 }
+        let (token_version, is_catalog_known) = (0, true);
+        Snapshot {
+            auth,
+            core,
+            user,
+            session,
+            company,
+            membership,
+            entitlement,
+            token_version,
+            is_catalog_known,
+            catalog,
+        }
     }
 
     #[test]

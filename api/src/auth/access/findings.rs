@@ -34,8 +34,8 @@ pub(in crate::auth) struct Findings {
     pub(in crate::auth) seat_limit: Option<i64>,
     /// Head of the auth log.
     pub(in crate::auth) head: Cursor,
-    /// How far the entitlements are folded; epoch 0 when they have not begun.
-    pub(in crate::auth) core: Cursor,
+    /// Whether what is neither owned nor in the catalog does not exist: not while a projection begins an epoch.
+    pub(in crate::auth) is_core_known: bool,
 }
 
 impl Access {
@@ -62,7 +62,7 @@ impl Access {
             is_signed_in,
             seat_limit,
             head: snapshot.auth,
-            core: snapshot.core,
+            is_core_known: snapshot.core.epoch > 0 && snapshot.is_catalog_known,
             owned,
             catalog: states.catalog,
         })

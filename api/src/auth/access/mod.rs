@@ -47,6 +47,9 @@ pub(super) enum AccessError {
         /// Which log.
         log: Log,
     },
+    /// What Core says is being folded anew, and not all of it is here yet.
+    #[error("the core log of a new epoch is not folded to its end yet")]
+    StartingOver,
     /// Core was to be asked and did not answer.
     #[error("the entitlements cannot be had from Core")]
     Core(#[from] PeerError),
@@ -148,6 +151,11 @@ impl Access {
         snapshot: Snapshot,
         core: Option<CoreEntitlements>,
     ) -> Result<AccessAnswer, AccessError> {
+        // What was told by an earlier snapshot may have begun an epoch since.
+        let are_owned_known = core.is_some() || snapshot.core.epoch > 0;
+        if snapshot.company_id().is_some() && !(are_owned_known && snapshot.is_catalog_known) {
+            return Err(AccessError::StartingOver);
+        }
         let watch = Stopwatch::start();
         let now = self.clock.now();
         let states = States::read(&self.log, question, &snapshot, core).await?;

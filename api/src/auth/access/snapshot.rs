@@ -70,7 +70,7 @@ pub(in crate::auth) struct CatalogRow {
 pub(in crate::auth) struct Snapshot {
     /// Head of the auth log.
     pub(in crate::auth) auth: Cursor,
-    /// How far the entitlements are folded; epoch 0 when they have not begun.
+    /// How far the entitlements are folded; epoch 0 while they begin an epoch, when what is not there may well exist.
     pub(in crate::auth) core: Cursor,
     /// The person.
     pub(in crate::auth) user: Option<StateRow>,
@@ -84,6 +84,8 @@ pub(in crate::auth) struct Snapshot {
     pub(in crate::auth) entitlement: Option<EntitlementRow>,
     /// Position of the event that last ended all of the person's sessions, 0 when none did.
     pub(in crate::auth) token_version: Position,
+    /// Whether what the catalog lacks does not exist: not while it begins an epoch.
+    pub(in crate::auth) is_catalog_known: bool,
     /// What exists to be granted; absent where only versions were asked for.
     pub(in crate::auth) catalog: Option<CatalogRow>,
 }
@@ -142,7 +144,9 @@ pub(in crate::auth) async fn read(
                       coalesce($3::text, (select holder from claim where key = $4::text)) as company_name)
            select log_epoch_check() as "epoch!",
                   coalesce((select last_position from log_batch order by last_position desc limit 1), 0) as "head!",
-                  p.epoch as "core_epoch?", p.position as "core_position?",
+                  case when not p.starting_over then p.epoch end as "core_epoch?",
+                  case when not p.starting_over then p.position end as "core_position?",
+                  coalesce(g.epoch > 0 and not g.starting_over, false) as "is_catalog_known!",
                   u.name as "user_name?", u.version as "user_version?", u.position as "user_position?",
                   u.schema as "user_schema?", case when $5 then u.state end as "user_state?",
                   s.name as "session_name?", s.version as "session_version?", s.position as "session_position?",
@@ -165,6 +169,7 @@ pub(in crate::auth) async fn read(
                   end as "permissions?"
            from asked a
            left join projection_checkpoint p on p.name = 'entitlements_v1'
+           left join projection_checkpoint g on g.name = 'catalog_v1'
            left join stream u on u.name = a.user_name
            left join stream s on s.name = a.session_name
            left join stream c on c.name = a.company_name
@@ -188,6 +193,7 @@ struct Row {
     head: i64,
     core_epoch: Option<i32>,
     core_position: Option<i64>,
+    is_catalog_known: bool,
     user_name: Option<String>,
     user_version: Option<i64>,
     user_position: Option<i64>,
@@ -230,6 +236,7 @@ impl From<Row> for Snapshot {
         Self {
             auth: cursor(Some(row.epoch), Some(row.head)),
             core: cursor(row.core_epoch, row.core_position),
+            is_catalog_known: row.is_catalog_known,
             user: state(row.user_name, [row.user_version, row.user_position], row.user_schema, row.user_state),
             session: state(
                 row.session_name,

@@ -72,8 +72,8 @@ impl Grounds {
             By::Service(_) => (XOrg::Id(company), None),
         };
         let found = auth.access.findings(org, person).await.map_err(person::unprovable)?;
-        if found.core.epoch == 0 {
-            return Err(Problem::unavailable("What companies own is not known here yet."));
+        if !found.is_core_known {
+            return Err(Problem::unavailable("What companies own and what can be granted is not known here yet."));
         }
         match by {
             By::Person(person, _) => admit_person(*person, company, found),

@@ -16,37 +16,37 @@ use std::time::Duration;
 use tokio::{sync::watch, task::JoinHandle};
 
 /// Longest wait for anything; what is waited for takes a second and a half at most.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running projection, which stops with it.
-struct Running {
-    progress: Progress,
+pub(super) struct Running {
+    pub(super) progress: Progress,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    async fn catalog(database: &LogDatabase, owner: &Owner, nats: async_nats::Client) -> Self {
+    pub(super) async fn catalog(database: &LogDatabase, owner: &Owner, nats: async_nats::Client) -> Self {
         let (stop, shutdown) = watch::channel(false);
         let options = database.run_url.parse().unwrap_or_else(|error| panic!("{error}"));
         let (runner, progress) = Runner::<Catalog>::new(options, shutdown);
         Self { progress, stop, task: tokio::spawn(run_remote(runner, owner.source(), nats)) }
     }
 
-    async fn reaches(&self, at: Cursor) -> Result<Cursor, Stopped> {
+    pub(super) async fn reaches(&self, at: Cursor) -> Result<Cursor, Stopped> {
         tokio::time::timeout(PATIENCE, self.progress.reached(at)).await.unwrap_or_else(|_| {
             panic!("{at:?} is not reached; it stands at {:?}", self.progress.standing());
         })
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.stop.send_replace(true);
         self.task.await.unwrap_or_else(|error| panic!("{error}"));
     }
 }
 
 /// A client of a bus that is not there.
-async fn no_bus() -> async_nats::Client {
+pub(super) async fn no_bus() -> async_nats::Client {
     let options = async_nats::ConnectOptions::new().retry_on_initial_connect();
     options.connect("nats://127.0.0.1:1").await.unwrap_or_else(|error| panic!("{error}"))
 }
