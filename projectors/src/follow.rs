@@ -9,7 +9,7 @@ use kisum_log::{EventLog, Follow, FollowError, LogSource};
 use std::convert::Infallible;
 
 /// Most events in one transaction.
-const COMMIT_MAX: usize = 500;
+pub(crate) const COMMIT_MAX: usize = 500;
 
 /// Runs a projection of a log that lives in the same database, until shutdown: Postgres says what there is.
 pub async fn run_local<P: Projection>(runner: Runner<P>, log: EventLog) {

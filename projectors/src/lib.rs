@@ -22,6 +22,7 @@ mod follow;
 mod member_list;
 mod progress;
 mod projection;
+mod rebuild;
 mod runner;
 mod session_list;
 
@@ -36,5 +37,6 @@ pub use kisum_log::{LogPage, LogSource, SourceError};
 pub use member_list::MemberList;
 pub use progress::{Progress, Standing, Stopped};
 pub use projection::{ApplyError, Batch, Projection, Recorded};
+pub use rebuild::{RebuildError, Rebuilt, rebuild_local, rebuild_remote};
 pub use runner::Runner;
 pub use session_list::SessionList;

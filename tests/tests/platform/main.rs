@@ -18,6 +18,7 @@ mod log_command;
 mod matrix;
 mod projections;
 mod queries;
+mod rebuild;
 mod relay;
 mod relay_halts;
 mod rights;
