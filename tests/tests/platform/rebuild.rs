@@ -8,8 +8,9 @@ use kisum_events::{
 };
 use kisum_log::{Append, EventLog, Loaded, Sealer, read, read_head};
 use kisum_projectors::{
-    AuthEventIndex, Catalog, CoreEventIndex, EndedSessions, Entitlements, LogPage, LogSource, Progress, Projection,
-    RebuildError, Rebuilt, Runner, SourceError, commit, read_checkpoint, rebuild_local, rebuild_remote, run_local,
+    AuthEventIndex, Catalog, CoreEventIndex, EndedSessions, Entitlements, LogPage, LogSource, MemberList, Progress,
+    Projection, RebuildError, Rebuilt, Runner, SessionList, SourceError, commit, read_checkpoint, rebuild_local,
+    rebuild_remote, run_local,
 };
 use kisum_tests::{
     counted::{append, new_request, new_uuid},
@@ -418,6 +419,8 @@ async fn nothing_of_a_platform_at_work_needs_repair() {
         rebuild_remote::<Catalog>(&at, &source).await,
         rebuild_local::<EndedSessions>(&auth).await,
         rebuild_local::<AuthEventIndex>(&auth).await,
+        rebuild_local::<MemberList>(&auth).await,
+        rebuild_local::<SessionList>(&auth).await,
         rebuild_local::<CoreEventIndex>(&core).await,
     ] {
         let Rebuilt { through, repaired } = rebuilt.unwrap_or_else(|error| panic!("{error:?}"));
