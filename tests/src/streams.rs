@@ -9,7 +9,11 @@ use futures_util::StreamExt as _;
 use kisum::local::{Part, Stack, databases::Database};
 use kisum_events::{Envelope, Log, header, subject_for};
 use kisum_log::{EventLog, Loaded, read};
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 /// Name of the stream of the auth log's first epoch.
 pub const NAME: &str = "AUTH_1";
@@ -94,6 +98,21 @@ pub async fn events(log: &EventLog) -> Vec<Envelope> {
         }
         events.extend(next);
     }
+}
+
+/// NATS's folder, and JetStream's store in it.
+pub fn store(stack: &Stack) -> (PathBuf, PathBuf) {
+    let ground = stack.ground();
+    let folder = ground.account.folder(stack.layout().root(), "nats").unwrap_or_else(|failure| panic!("{failure}"));
+    let store = folder.join("jetstream");
+    assert!(store.is_dir(), "JetStream keeps nothing in {}", store.display());
+    (folder, store)
+}
+
+/// Copies a folder with its owner and rights.
+pub fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(copied.is_ok_and(|status| status.success()), "copying {}", from.display());
 }
 
 /// Compares stream and log, byte for byte of the public part; nothing else may stand in the stream.

@@ -14,7 +14,7 @@ use kisum_tests::{
     proxy::{Proxy, Traffic, Way},
     seeded::Seeded,
     servers,
-    streams::{self, address, append_many, auth_log, caught_up, head, reached},
+    streams::{self, address, append_many, auth_log, caught_up, head, reached, store},
     writer::Task,
 };
 use std::time::Duration;
@@ -191,6 +191,79 @@ async fn a_relay_resumes_within_a_second_when_nats_is_back() {
     let stream = caught_up(&stack, &log).await;
     streams::assert_equal(&stream, &log).await;
     assert_resumed("NATS was killed, or frozen", &took);
+    relay.stopped_in_order().await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_resumes_within_a_second_when_the_stream_or_its_tail_is_lost() {
+    let _alone = ALONE.lock().await;
+    let mut stack = servers::start(&[]).await;
+    let log = auth_log(&stack).await;
+    let relay = Process::relay(&stack, &[]);
+    let mut took = Vec::new();
+    for round in 0..6 {
+        append_many(&log, 200).await;
+        caught_up(&stack, &log).await;
+        stack.stop_part(Part::Nats).await;
+        let (folder, store) = store(&stack);
+        let older = folder.join("older");
+        let kept = if round % 2 == 0 { 0 } else { head(&log).await };
+        if kept > 0 {
+            streams::copy(&store, &older);
+            stack.start_part(Part::Nats).await.unwrap_or_else(|failure| panic!("{failure}"));
+            append_many(&log, 200).await;
+            caught_up(&stack, &log).await;
+            stack.stop_part(Part::Nats).await;
+        }
+        std::fs::remove_dir_all(&store).unwrap_or_else(|error| panic!("{}: {error}", store.display()));
+        if kept > 0 {
+            std::fs::rename(&older, &store).unwrap_or_else(|error| panic!("{}: {error}", older.display()));
+        }
+        let greeting = tokio::spawn(greets(address(&stack, Part::Nats)));
+        stack.start_part(Part::Nats).await.unwrap_or_else(|failure| panic!("{failure}"));
+        let since = greeting.await.unwrap_or_else(|error| panic!("{error}"));
+        took.push(resumed_after(&stack, kept, since).await);
+        let stream = caught_up(&stack, &log).await;
+        streams::assert_equal(&stream, &log).await;
+    }
+    assert_resumed("the stream, or its tail, was lost", &took);
+    relay.stopped_in_order().await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_resumes_within_a_second_when_it_is_cut_off_in_the_midst_of_a_pipeline() {
+    let _alone = ALONE.lock().await;
+    let stack = servers::start(&[]).await;
+    let log = auth_log(&stack).await;
+    let server = address(&stack, Part::Nats);
+    let proxy = Proxy::start(&server).await;
+    let direct = stack.addresses_with(|at| at.nats("relay-auth")).unwrap_or_else(|failure| panic!("{failure}"));
+    let relay = Process::relay(&stack, &[("NATS_URL", &proxy.instead_of(&server, &direct))]);
+    append_many(&log, 10).await;
+    caught_up(&stack, &log).await;
+    let (mut chance, mut took) = (Seeded::new(11), Vec::new());
+    for _ in 0..10 {
+        let before = head(&log).await;
+        // 200 events are 130 kB.
+        proxy.cut_after_bytes_up(chance.below(120_000));
+        append_many(&log, 200).await;
+        let appended = now();
+        let stream = caught_up(&stack, &log).await;
+        // From one message to the next, or from when there was something to publish: nowhere more than the bound.
+        let mut last: Option<Timestamp> = None;
+        for sequence in before + 1..=head(&log).await {
+            let message = stream.get_raw_message(sequence).await.unwrap_or_else(|error| panic!("{error}"));
+            let micros = i64::try_from(message.time.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX);
+            let stored = Timestamp::from_micros(micros);
+            took.push(stored.since(last.unwrap_or(appended)));
+            last = Some(stored);
+        }
+    }
+    assert!(proxy.connections() > 10, "{} connections: too few were cut", proxy.connections());
+    took.sort();
+    assert_resumed("cut in the midst of a pipeline", &took[took.len() - 10..]);
     relay.stopped_in_order().await;
     stack.stop().await;
 }

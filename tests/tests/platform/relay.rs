@@ -6,28 +6,9 @@ use kisum_tests::{
     proxy::Proxy,
     seeded::Seeded,
     servers,
-    streams::{self, address, append_many, assert_equal, auth_log, caught_up, head, reached},
+    streams::{self, address, append_many, assert_equal, auth_log, caught_up, head, reached, store},
 };
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
-
-/// NATS's folder, and JetStream's store in it.
-fn store(stack: &Stack) -> (PathBuf, PathBuf) {
-    let ground = stack.ground();
-    let folder = ground.account.folder(stack.layout().root(), "nats").unwrap_or_else(|failure| panic!("{failure}"));
-    let store = folder.join("jetstream");
-    assert!(store.is_dir(), "JetStream keeps nothing in {}", store.display());
-    (folder, store)
-}
-
-/// Copies a folder with its owner and rights.
-fn copy(from: &Path, to: &Path) {
-    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
-    assert!(copied.is_ok_and(|status| status.success()), "copying {}", from.display());
-}
+use std::time::Duration;
 
 async fn start_nats(stack: &mut Stack) {
     stack.start_part(Part::Nats).await.unwrap_or_else(|failure| panic!("{failure}"));
@@ -131,7 +112,7 @@ async fn a_lost_tail_of_the_stream_is_published_again() {
     stack.stop_part(Part::Nats).await;
     let (folder, store) = store(&stack);
     let older = folder.join("older");
-    copy(&store, &older);
+    streams::copy(&store, &older);
     start_nats(&mut stack).await;
     append_many(&log, 300).await;
     caught_up(&stack, &log).await;
