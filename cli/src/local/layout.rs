@@ -6,6 +6,7 @@ use std::{
     io::Write as _,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// Shell scripts that outlive a killed process. They are files so that a list of processes shows their names.
@@ -109,8 +110,10 @@ fn private_folder(path: &Path) -> std::io::Result<()> {
 /// # Errors
 /// When the folder cannot be written.
 pub fn write_private(path: &Path, contents: &[u8]) -> std::io::Result<()> {
+    // A name of its own: of two who write the same file at once, neither takes the other's away.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
     let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".new");
+    unfinished.push(format!(".{}-{}.new", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed)));
     let unfinished = PathBuf::from(unfinished);
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))?;

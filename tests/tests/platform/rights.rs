@@ -82,24 +82,31 @@ async fn settled(admin: &async_nats::Client, user: &User) {
     assert!(limit.is_ok(), "{} may not be heard", user.may_hear);
 }
 
+/// Waits for the message `awaited`; returns whether `forged` arrived before it.
+async fn forged_before(subscription: &mut async_nats::Subscriber, awaited: &str, subject: &str) -> bool {
+    let mut forged = false;
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(10), subscription.next()).await;
+        match next.ok().flatten().map(|message| message.payload) {
+            Some(payload) if payload == awaited => return forged,
+            Some(payload) => forged = forged || payload == "forged",
+            None => panic!("not even {awaited} arrived on {subject}"),
+        }
+    }
+}
+
 /// Whether a message published by `from` reaches a subscriber of NATS's administrator.
 async fn arrives(admin: &async_nats::Client, from: &User, subject: &str) -> bool {
     let mut subscription =
         admin.subscribe(subject.to_owned()).await.unwrap_or_else(|error| panic!("subscribe {subject}: {error}"));
-    admin.flush().await.unwrap_or_else(|error| panic!("{error}"));
+    // A flush only writes; that the server has the subscription is known by a message that came through it.
+    let _ = admin.publish(subject.to_owned(), "ready".into()).await;
+    forged_before(&mut subscription, "ready", subject).await;
     let _ = from.nats.publish(subject.to_owned(), "forged".into()).await;
     settled(admin, from).await;
     // Whatever the server let through stands before this.
     let _ = admin.publish(subject.to_owned(), "marker".into()).await;
-    loop {
-        let next = tokio::time::timeout(Duration::from_secs(5), subscription.next()).await;
-        match next.ok().flatten().map(|message| message.payload) {
-            Some(payload) if payload == "forged" => return true,
-            Some(payload) if payload == "marker" => return false,
-            Some(_) => {}
-            None => panic!("not even the marker arrived on {subject}"),
-        }
-    }
+    forged_before(&mut subscription, "marker", subject).await
 }
 
 /// Whether a message published by the administrator reaches a subscription of `user`.
