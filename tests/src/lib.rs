@@ -3,6 +3,8 @@
 //!
 //! Servers die with the test process, also when it is killed, and take their folders with them (`kisum::local`).
 
+pub mod askers;
+pub mod checker;
 pub mod counted;
 pub mod demo;
 pub mod owner;

@@ -2,6 +2,8 @@
 //! product, not what else this suite is doing.
 #![allow(clippy::indexing_slicing, reason = "a test that looks where nothing is has failed")]
 
+mod faults;
+
 use kisum::{
     ambient::{Stopwatch, now},
     local::{Part, Stack, child::Signal},
