@@ -9,6 +9,7 @@ mod redis;
 mod report;
 mod steps;
 
+pub use answers::comparable;
 pub use report::{Check, Report};
 
 use crate::platform::Platform;

@@ -4,6 +4,7 @@
 //! Servers die with the test process, also when it is killed, and take their folders with them (`kisum::local`).
 
 pub mod askers;
+pub mod cached;
 pub mod checker;
 pub mod counted;
 pub mod demo;

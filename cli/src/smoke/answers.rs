@@ -20,7 +20,7 @@ pub(super) fn refusal(answer: &Answer) -> (u16, &str) {
 }
 
 /// An answer as text, without what may differ between two answers that say the same: when it was generated.
-pub(super) fn comparable(answer: &Answer) -> String {
+pub fn comparable(answer: &Answer) -> String {
     let mut body = answer.body.clone();
     drop_generated_at(&mut body);
     format!("{} {} {body}", answer.asked, answer.status)

@@ -19,6 +19,7 @@ mod matrix;
 mod projections;
 mod queries;
 mod rebuild;
+mod redis;
 mod relay;
 mod relay_halts;
 mod rights;
