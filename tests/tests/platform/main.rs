@@ -6,6 +6,7 @@ mod append_shapes;
 mod appends_at_once;
 mod configuration;
 mod conventions;
+mod core_away;
 mod crash;
 mod edges;
 mod epoch;
