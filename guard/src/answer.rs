@@ -4,12 +4,12 @@
 //! how answers are kept.
 
 use crate::{org::XOrg, token::AccessClaims};
-use kisum_events::{AccessAnswer, AccessContext, AccessOutcome, AccessSubject, AsOf, Timestamp};
+use kisum_events::{AccessAnswer, AccessContext, AccessOutcome, AccessSubject, AsOf, Position, Timestamp};
 use std::sync::Arc;
 
 /// What a question about access came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// There is a context.
     Active(Arc<AccessContext>),
     /// The person is no member, or there is no such company.
@@ -22,11 +22,19 @@ pub(crate) enum Verdict {
     SessionRevoked,
 }
 
+/// What is known of one person in one company.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) verdict: Verdict,
-    pub(crate) as_of: AsOf,
-    pub(crate) subject: AccessSubject,
+pub struct Answer {
+    /// What it came to.
+    pub verdict: Verdict,
+    /// What it was computed from.
+    pub as_of: AsOf,
+    /// Whom it is about.
+    pub subject: AccessSubject,
+    /// Highest position among the states that it was resolved from.
+    pub access_version: Position,
+    /// Position of the company's last `entitlement.changed` that was known.
+    pub entitlement_version: Position,
 }
 
 /// An answer that contradicts itself or the question.
@@ -37,7 +45,7 @@ pub(crate) struct Mismatch;
 impl Answer {
     /// Checks an answer against its question.
     pub(crate) fn read(answer: AccessAnswer, claims: &AccessClaims, org: &XOrg) -> Result<Self, Mismatch> {
-        let AccessAnswer { outcome, context, as_of, mut subject, .. } = answer;
+        let AccessAnswer { outcome, context, access_version, entitlement_version, as_of, mut subject } = answer;
         let verdict = match (outcome, context) {
             (AccessOutcome::Active, Some(context)) => {
                 if context.user_id != claims.sub {
@@ -60,7 +68,20 @@ impl Answer {
         if subject.user_id != claims.sub || other_company {
             return Err(Mismatch);
         }
-        Ok(Self { verdict, as_of, subject })
+        Ok(Self { verdict, as_of, subject, access_version, entitlement_version })
+    }
+
+    /// The answer as Auth sends it, now that `as_of` is known to be no different.
+    pub fn to_wire(&self, as_of: AsOf) -> AccessAnswer {
+        let (outcome, context) = match &self.verdict {
+            Verdict::Active(context) => (AccessOutcome::Active, Some(context.as_ref().clone())),
+            Verdict::NotAMember => (AccessOutcome::NotAMember, None),
+            Verdict::Suspended => (AccessOutcome::Suspended, None),
+            Verdict::CompanyNotActive => (AccessOutcome::CompanyNotActive, None),
+            Verdict::SessionRevoked => (AccessOutcome::SessionRevoked, None),
+        };
+        let Self { access_version, entitlement_version, subject, .. } = *self;
+        AccessAnswer { outcome, context, access_version, entitlement_version, as_of, subject }
     }
 
     /// Whether nothing in it has changed by itself since.

@@ -3,8 +3,14 @@
 //! It owns requests, time-outs and shapes. It refuses to interpret: whoever asked decides what an error means, and
 //! none of them ever means "no".
 
-use crate::{clock::Clock, org::XOrg, service_token::ServiceSigner};
-use kisum_events::{AccessAnswer, AsOf, Envelope, Heads, Log, Position, SessionId, Timestamp};
+use crate::{
+    clock::Clock,
+    org::XOrg,
+    service_token::ServiceSigner,
+    source::{AccessPage, PAGE_LEN, Revocations, Source, SourceError},
+};
+use futures_util::future::BoxFuture;
+use kisum_events::{AccessAnswer, AsOf, Heads, Log, Position};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -17,8 +23,6 @@ const CALLEE: &str = "auth";
 pub(crate) const HEADS_TIMEOUT: Duration = Duration::from_millis(400);
 /// How long a page of the log, or the list of ended sessions, may take.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Events in one page of the log.
-pub(crate) const PAGE_LEN: usize = 500;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -66,29 +70,6 @@ struct ContextQuestion<'a> {
     applied: AsOf,
 }
 
-/// A page of a log.
-#[derive(Debug, Deserialize)]
-pub(crate) struct LogPage {
-    /// The epoch that all of it belongs to.
-    pub(crate) epoch: u32,
-    pub(crate) events: Vec<Envelope>,
-}
-
-/// The sessions that ended while tokens of theirs may still be in circulation.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Revocations {
-    pub(crate) epoch: u32,
-    /// The list holds every such session ended up to here.
-    pub(crate) position: Position,
-    pub(crate) sessions: Vec<Revoked>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Revoked {
-    pub(crate) sid: SessionId,
-    pub(crate) until: Timestamp,
-}
-
 #[derive(Debug)]
 pub(crate) struct AuthClient {
     http: reqwest::Client,
@@ -123,26 +104,6 @@ impl AuthClient {
         self.send(request, "POST", path, timeout).await
     }
 
-    /// The heads of both logs.
-    pub(crate) async fn heads(&self) -> Result<Heads, AskError> {
-        let path = "/internal/v1/heads";
-        self.send(self.http.get(format!("{}{path}", self.base)), "GET", path, HEADS_TIMEOUT).await
-    }
-
-    /// Access events of a log above `after`, oldest first.
-    pub(crate) async fn log(&self, log: Log, after: Position) -> Result<LogPage, AskError> {
-        let path = format!("/internal/v1/log/{log}");
-        let url = format!("{}{path}?after={after}&limit={PAGE_LEN}&class=access", self.base);
-        self.send(self.http.get(url), "GET", &path, PAGE_TIMEOUT).await
-    }
-
-    /// The sessions that are over.
-    pub(crate) async fn revocations(&self) -> Result<Revocations, AskError> {
-        let path = "/internal/v1/revocations";
-        let url = format!("{}{path}?after=0", self.base);
-        self.send(self.http.get(url), "GET", path, PAGE_TIMEOUT).await
-    }
-
     async fn send<T: DeserializeOwned>(
         &self,
         request: reqwest::RequestBuilder,
@@ -167,4 +128,28 @@ impl AuthClient {
             }
         })
     }
+}
+
+impl Source for AuthClient {
+    fn heads(&self) -> BoxFuture<'_, Result<Heads, SourceError>> {
+        let path = "/internal/v1/heads";
+        let request = self.http.get(format!("{}{path}", self.base));
+        Box::pin(async move { self.send(request, "GET", path, HEADS_TIMEOUT).await.map_err(failed) })
+    }
+
+    fn page(&self, log: Log, after: Position) -> BoxFuture<'_, Result<AccessPage, SourceError>> {
+        let path = format!("/internal/v1/log/{log}");
+        let url = format!("{}{path}?after={after}&limit={PAGE_LEN}&class=access", self.base);
+        Box::pin(async move { self.send(self.http.get(url), "GET", &path, PAGE_TIMEOUT).await.map_err(failed) })
+    }
+
+    fn revocations(&self) -> BoxFuture<'_, Result<Revocations, SourceError>> {
+        let path = "/internal/v1/revocations";
+        let request = self.http.get(format!("{}{path}?after=0", self.base));
+        Box::pin(async move { self.send(request, "GET", path, PAGE_TIMEOUT).await.map_err(failed) })
+    }
+}
+
+fn failed(error: AskError) -> SourceError {
+    SourceError(Box::new(error))
 }

@@ -4,10 +4,10 @@
 //! `state` does.
 
 use crate::{
-    auth_client::{AskError, LogPage, PAGE_LEN},
     clock::{BootTime, jittered},
     proof::request_head,
     shared::Shared,
+    source::{AccessPage, PAGE_LEN, SourceError},
     state::Arrived,
 };
 use futures_util::StreamExt;
@@ -28,7 +28,7 @@ const JITTER_PERCENT: u32 = 20;
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
     #[error("the log's pages cannot be read")]
-    Ask(#[from] AskError),
+    Ask(#[from] SourceError),
     #[error("the log's pages have a hole after {0}")]
     Hole(u64),
     /// Whoever answered stands on a history that is over: its silence about an event says nothing.
@@ -60,7 +60,8 @@ pub(crate) async fn follow(shared: Arc<Shared>, log: Log) {
             tokio::time::sleep(jittered(AGAIN_AFTER, JITTER_PERCENT)).await;
         }
         over = at.epoch;
-        Follower { shared: &shared, log, hole: false, fetch_after: shared.clock.boot() }.run(&mut subscription).await;
+        let hole = shared.history > 0;
+        Follower { shared: &shared, log, hole, fetch_after: shared.clock.boot() }.run(&mut subscription).await;
         tracing::warn!(%log, "a new epoch began; starting cold");
     }
 }
@@ -75,7 +76,8 @@ async fn subscribe(shared: &Shared, log: Log) -> async_nats::Subscriber {
     }
 }
 
-/// Takes up a log at its end. Nothing is kept yet, so nothing before needs to be known but which sessions are over.
+/// Takes up a log at its end, or as far before as its history is to be known. Nothing is kept yet, so nothing before
+/// needs to be known but which sessions are over.
 async fn start_cold(shared: &Shared, log: Log) -> bool {
     let started = match log {
         Log::Auth => start_auth(shared).await,
@@ -89,10 +91,11 @@ async fn start_cold(shared: &Shared, log: Log) -> bool {
 
 /// The list of ended sessions says how far it goes; events above that are applied as they come.
 async fn start_auth(shared: &Shared) -> bool {
-    let Ok(list) = shared.auth.revocations().await else { return false };
+    let Ok(list) = shared.source.revocations().await else { return false };
+    let from = begin(shared, Log::Auth, Cursor { epoch: list.epoch, position: list.position }).await;
     let now = shared.clock.now();
     let mut state = shared.state_mut();
-    state.start(Log::Auth, Cursor { epoch: list.epoch, position: list.position });
+    state.start(Log::Auth, from);
     for session in list.sessions {
         state.end_session(session.sid, session.until, now);
     }
@@ -104,12 +107,29 @@ async fn start_core(shared: &Shared) -> bool {
     let mut head = request_head(shared, Log::Core).await;
     if head.is_none() {
         asked = shared.clock.boot();
-        head = shared.auth.heads().await.ok().and_then(|heads| heads.core);
+        head = shared.source.heads().await.ok().and_then(|heads| heads.core);
     }
     let Some(head) = head else { return false };
-    shared.state_mut().start(Log::Core, Cursor { epoch: head.epoch, position: head.access_position });
+    let from = begin(shared, Log::Core, Cursor { epoch: head.epoch, position: head.access_position }).await;
+    shared.state_mut().start(Log::Core, from);
     shared.head(Log::Core, &head, asked);
     true
+}
+
+/// Where to take a log up that ends at `end`: before that, where its history is to be known. Events of an earlier epoch
+/// are none of it.
+async fn begin(shared: &Shared, log: Log, end: Cursor) -> Cursor {
+    let back = end.position.saturating_sub(shared.history);
+    if back == end.position {
+        return end;
+    }
+    match shared.source.page(log, back).await {
+        Ok(page) if page.epoch == end.epoch => {
+            let before = page.events.iter().rev().find(|event| event.epoch < end.epoch).map(|event| event.position);
+            Cursor { position: before.unwrap_or(back), ..end }
+        }
+        Ok(_) | Err(_) => end,
+    }
 }
 
 struct Follower<'a> {
@@ -188,7 +208,7 @@ impl Follower<'_> {
     async fn fetch(&self) -> Result<Epoch, FetchError> {
         loop {
             let Some(at) = self.shared.state().applied(self.log) else { return Ok(Epoch::New) };
-            let LogPage { epoch, events } = self.shared.auth.log(self.log, at.position).await?;
+            let AccessPage { epoch, events } = self.shared.source.page(self.log, at.position).await?;
             if epoch > at.epoch {
                 return Ok(Epoch::New);
             }

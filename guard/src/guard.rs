@@ -9,14 +9,13 @@ use crate::{
     auth_client::AuthClient,
     bus,
     clock::{Clock, jittered},
-    follower::follow,
     ladder::{Ladder, Unknowable},
     org::{X_ORG, XOrg},
     problem::{Problem, reason},
-    proof::prove,
     ready::GuardReady,
     service_token::ServiceSigner,
     shared::Shared,
+    source::Source,
     token::{AccessClaims, TokenRefusal, TokenVerifier, bearer},
 };
 use http::{HeaderMap, StatusCode};
@@ -83,6 +82,7 @@ pub struct Guard {
 
 struct Inner {
     shared: Arc<Shared>,
+    auth: Arc<AuthClient>,
     ladder: Ladder,
     /// Dropping it ends them.
     _tasks: JoinSet<()>,
@@ -109,15 +109,13 @@ impl Guard {
         let (issuer, audience) = (&config.issuer, &config.audience);
         let tokens =
             TokenVerifier::with_published_keys(issuer, audience, &config.auth_url, http.clone(), clock.clone());
-        let auth = AuthClient::new(http, &config.auth_internal_url, config.signer, clock.clone());
-        let shared = Arc::new(Shared::new(clock, tokens, auth, nats, config.contexts_max));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(follow(Arc::clone(&shared), Log::Auth));
-        tasks.spawn(follow(Arc::clone(&shared), Log::Core));
-        tasks.spawn(prove(Arc::clone(&shared)));
+        let auth = Arc::new(AuthClient::new(http, &config.auth_internal_url, config.signer, clock.clone()));
+        let source = Arc::clone(&auth) as Arc<dyn Source>;
+        let shared = Arc::new(Shared::new(clock, tokens, source, nats, config.contexts_max));
+        let mut tasks = shared.keep_current();
         tasks.spawn(refresh_keys(Arc::clone(&shared)));
-        let ladder = Ladder::new(Arc::clone(&shared), config.fetch_timeout);
-        Ok(Self { inner: Arc::new(Inner { shared, ladder, _tasks: tasks }) })
+        let ladder = Ladder::new(Arc::clone(&shared), Arc::clone(&auth), config.fetch_timeout);
+        Ok(Self { inner: Arc::new(Inner { shared, auth, ladder, _tasks: tasks }) })
     }
 
     /// Whose request it is, whatever the company: token genuine, session not known to be over.
@@ -152,7 +150,7 @@ impl Guard {
         GuardReady {
             jwks: shared.tokens.is_ready(),
             nats: shared.has_bus(),
-            auth: shared.auth.answers(),
+            auth: self.inner.auth.answers(),
             auth_lease: state.is_leased(Log::Auth, now),
             core_lease: state.is_leased(Log::Core, now),
         }

@@ -5,6 +5,7 @@
 
 use crate::{
     answer::{Answer, Verdict},
+    auth_client::AuthClient,
     contexts::Asked,
     flights::Flights,
     org::XOrg,
@@ -34,14 +35,15 @@ type Landed = Result<(Arc<Answer>, Filled), Unknowable>;
 
 pub(crate) struct Ladder {
     shared: Arc<Shared>,
+    auth: Arc<AuthClient>,
     flights: Arc<Flights<Question, Landed>>,
     timeout: Duration,
 }
 
 impl Ladder {
     /// A ladder whose step to Auth may take `timeout`, twice.
-    pub(crate) fn new(shared: Arc<Shared>, timeout: Duration) -> Self {
-        Self { shared, flights: Flights::new(), timeout }
+    pub(crate) fn new(shared: Arc<Shared>, auth: Arc<AuthClient>, timeout: Duration) -> Self {
+        Self { shared, auth, flights: Flights::new(), timeout }
     }
 
     /// What one person may do in one company.
@@ -80,6 +82,7 @@ impl Ladder {
         let key = Question { asked: asked.clone(), session, minimum: (minimum.auth, minimum.core) };
         let flight = Flight {
             shared: Arc::clone(&self.shared),
+            auth: Arc::clone(&self.auth),
             token: token.to_owned(),
             claims: Arc::clone(claims),
             asked: asked.clone(),
@@ -93,6 +96,7 @@ impl Ladder {
 /// One question on its way to Auth.
 struct Flight {
     shared: Arc<Shared>,
+    auth: Arc<AuthClient>,
     token: String,
     claims: Arc<AccessClaims>,
     asked: Asked,
@@ -137,7 +141,7 @@ impl Flight {
     /// Asks, and once more if the first attempt got lost.
     async fn fetch(&self) -> Result<Answer, Unknowable> {
         let Asked { org, .. } = &self.asked;
-        let attempt = || self.shared.auth.context(&self.token, org, self.minimum, self.timeout);
+        let attempt = || self.auth.context(&self.token, org, self.minimum, self.timeout);
         let answer = match attempt().await {
             Err(error) if error.is_passing() => attempt().await,
             settled => settled,

@@ -10,16 +10,30 @@ use kisum_events::{
 
 /// Whom an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Named {
+pub enum Named {
     /// Everybody in a company.
     Company(CompanyId),
     /// One membership. An answer "not a member" knows no membership, so the company and, where the event says it,
     /// the person tell whether it is meant.
-    Membership { id: MembershipId, company: Option<CompanyId>, user: Option<UserId> },
+    Membership {
+        /// Which.
+        id: MembershipId,
+        /// Of which company, where the event says it.
+        company: Option<CompanyId>,
+        /// Whose, where the event says it.
+        user: Option<UserId>,
+    },
     /// One person, wherever.
     User(UserId),
     /// A session that is over, and its person: the context names the event that last ended one.
-    EndedSession { id: SessionId, user: UserId, until: Timestamp },
+    EndedSession {
+        /// Which.
+        id: SessionId,
+        /// Whose.
+        user: UserId,
+        /// Its last access token has expired by then.
+        until: Timestamp,
+    },
     /// Anybody.
     Everybody,
 }

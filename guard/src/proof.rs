@@ -34,7 +34,7 @@ async fn round(shared: &Shared) {
         return;
     }
     let asked = shared.clock.boot();
-    match shared.auth.heads().await {
+    match shared.source.heads().await {
         Ok(heads) => {
             for (log, head) in [(Log::Auth, heads.auth), (Log::Core, heads.core)] {
                 if let Some(head) = head {

@@ -83,18 +83,24 @@ pub(crate) fn active(user_n: u128, company_n: u128, as_of: AsOf, permissions: &[
         verdict: Verdict::Active(Arc::new(context(user_n, company_n, user_n, permissions))),
         as_of,
         subject: subject(user_n, company_n, Some(user_n)),
+        access_version: 1,
+        entitlement_version: 1,
     }
 }
 
 /// A stranger's answer.
 pub(crate) fn stranger(user_n: u128, company_n: u128, as_of: AsOf) -> Answer {
-    Answer { verdict: Verdict::NotAMember, as_of, subject: subject(user_n, company_n, None) }
+    refused(as_of, subject(user_n, company_n, None))
 }
 
 /// The answer about a company that nobody knows.
 pub(crate) fn unknown_company(user_n: u128) -> Answer {
     let subject = AccessSubject { company_id: None, ..subject(user_n, 0, None) };
-    Answer { verdict: Verdict::NotAMember, as_of: as_of(0, 0), subject }
+    refused(as_of(0, 0), subject)
+}
+
+fn refused(as_of: AsOf, subject: AccessSubject) -> Answer {
+    Answer { verdict: Verdict::NotAMember, as_of, subject, access_version: 0, entitlement_version: 0 }
 }
 
 /// An access event as the bus carries it.

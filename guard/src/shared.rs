@@ -4,49 +4,76 @@
 //! that were checked.
 
 use crate::{
-    auth_client::AuthClient,
     clock::{BootTime, Clock},
+    follower::follow,
     named::Named,
+    proof::prove,
+    source::Source,
     state::{Arrived, HeadSeen, State},
     token::TokenVerifier,
 };
-use kisum_events::{Envelope, Head, Log};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tokio::sync::Notify;
+use kisum_events::{Envelope, Head, Log, Position};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::{
+    sync::{Notify, broadcast},
+    task::JoinSet,
+};
 
 /// The stream of signing keys (`events.md`).
 const KEYRING: &str = "keyring";
+/// Names kept for who is slow to act on them.
+const NAMED_MAX: usize = 1024;
 
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) tokens: TokenVerifier,
-    pub(crate) auth: AuthClient,
+    pub(crate) source: Arc<dyn Source>,
     pub(crate) nats: async_nats::Client,
     state: RwLock<State>,
     auth_restart: Notify,
     core_restart: Notify,
     /// Wakes the prover: a log was taken up and has no lease yet.
     pub(crate) prove_now: Notify,
+    /// How many positions before its end a log is taken up.
+    pub(crate) history: Position,
+    /// What applied events named, for who acts on it; whoever is slow misses some.
+    pub(crate) named: broadcast::Sender<Named>,
 }
 
 impl Shared {
     pub(crate) fn new(
         clock: Clock,
         tokens: TokenVerifier,
-        auth: AuthClient,
+        source: Arc<dyn Source>,
         nats: async_nats::Client,
         entries_max: usize,
     ) -> Self {
         Self {
             clock,
             tokens,
-            auth,
+            source,
             nats,
             state: RwLock::new(State::new(entries_max)),
             auth_restart: Notify::new(),
             core_restart: Notify::new(),
             prove_now: Notify::new(),
+            history: 0,
+            named: broadcast::Sender::new(NAMED_MAX),
         }
+    }
+
+    /// Takes logs up that many positions before their ends, to know what happened there.
+    pub(crate) fn looking_back(self, history: Position) -> Self {
+        Self { history, ..self }
+    }
+
+    /// Starts to follow both logs and to prove that they are followed to their ends. Dropping the tasks ends that.
+    pub(crate) fn keep_current(self: &Arc<Self>) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(follow(Arc::clone(self), Log::Auth));
+        tasks.spawn(follow(Arc::clone(self), Log::Core));
+        tasks.spawn(prove(Arc::clone(self)));
+        tasks
     }
 
     pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -74,6 +101,10 @@ impl Shared {
     pub(crate) fn event(&self, envelope: &Envelope) -> Arrived {
         let now = self.clock.now();
         let arrived = self.state_mut().event(envelope, now);
+        if let Arrived::Applied(named) = arrived {
+            // Nobody has to listen.
+            let _ = self.named.send(named);
+        }
         match arrived {
             Arrived::Applied(Named::EndedSession { id, .. }) => self.tokens.forget_session(id),
             // A key may be gone. Other events that name everybody leave the keys: to fetch them, Auth must be up.

@@ -13,7 +13,9 @@ use crate::{
     passing::Passing,
     ring::{Ring, Since},
 };
-use kisum_events::{AsOf, Cursor, Envelope, Head, Log, Position, Sequence, SessionId, Step, Timestamp, View};
+use kisum_events::{
+    AccessSubject, AsOf, Cursor, Envelope, Head, Log, Position, Sequence, SessionId, Step, Timestamp, View,
+};
 use std::{sync::Arc, time::Duration};
 
 /// How long a head may be above what is applied before that counts as a hole (`consistency.md`, push).
@@ -169,6 +171,29 @@ impl State {
         self.log(log).map(Followed::applied)
     }
 
+    /// Where both logs are followed up to, while both leases run: nothing that either holds behind it can be five
+    /// seconds old.
+    pub(crate) fn proven(&self, boot: BootTime) -> Option<AsOf> {
+        let leased = |log| self.log(log).filter(|followed| followed.leased(boot)).map(Followed::applied);
+        Some(AsOf { auth: leased(Log::Auth)?, core: leased(Log::Core)? })
+    }
+
+    /// Whether anything between `as_of` and what is applied concerns somebody.
+    pub(crate) fn since(&self, as_of: AsOf, subject: &AccessSubject) -> Since {
+        let mut since = Since::Nothing;
+        for (log, as_of) in [(Log::Auth, as_of.auth), (Log::Core, as_of.core)] {
+            let Some(followed) = self.log(log).filter(|followed| followed.applied().epoch == as_of.epoch) else {
+                return Since::Unknown;
+            };
+            match followed.ring.since(as_of.position, subject) {
+                Since::Nothing => {}
+                Since::Something => since = Since::Something,
+                Since::Unknown => return Since::Unknown,
+            }
+        }
+        since
+    }
+
     /// Takes an access event in, whichever way it came.
     pub(crate) fn event(&mut self, envelope: &Envelope, now: Timestamp) -> Arrived {
         let Some(followed) = self.log_mut(envelope.log) else { return Arrived::Cold };
@@ -238,9 +263,7 @@ impl State {
 
     /// The ladder's first step: the answer that is kept, while both leases run and it is still valid.
     pub(crate) fn lookup(&self, asked: &Asked, now: Timestamp, boot: BootTime) -> Option<Arc<Answer>> {
-        if !(self.is_leased(Log::Auth, boot) && self.is_leased(Log::Core, boot)) {
-            return None;
-        }
+        self.proven(boot)?;
         let answer = self.contexts.get(asked).or_else(|| self.passing.get(asked, boot))?;
         answer.is_valid(now).then(|| Arc::clone(answer))
     }
@@ -273,15 +296,10 @@ impl State {
         if answer.verdict == Verdict::SessionRevoked {
             return Filled::Passed;
         }
-        for (log, as_of) in [(Log::Auth, answer.as_of.auth), (Log::Core, answer.as_of.core)] {
-            let Some(followed) = self.log(log).filter(|followed| followed.applied().epoch == as_of.epoch) else {
-                return Filled::Passed;
-            };
-            match followed.ring.since(as_of.position, &answer.subject) {
-                Since::Nothing => {}
-                Since::Something => return Filled::Overtaken,
-                Since::Unknown => return Filled::Passed,
-            }
+        match self.since(answer.as_of, &answer.subject) {
+            Since::Nothing => {}
+            Since::Something => return Filled::Overtaken,
+            Since::Unknown => return Filled::Passed,
         }
         if answer.subject.company_id.is_none() {
             self.passing.insert(asked, Arc::clone(answer), boot);

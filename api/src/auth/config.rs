@@ -20,6 +20,9 @@ const ACCESS_TTL_LOCAL_MAX_S: u64 = 3600;
 const IDLE_TTL_S: (u64, u64, u64) = (60, 90 * DAY_S, 30 * DAY_S);
 /// How long a session lasts whatever happens, in seconds.
 const ABSOLUTE_TTL_S: (u64, u64, u64) = (60, 366 * DAY_S, 90 * DAY_S);
+/// Access contexts kept in the process: at least (none: Redis and the database answer), at most, and when nobody says;
+/// about 1 KB each.
+const CONTEXTS_MAX: (u64, u64, u64) = (0, 10_000_000, 100_000);
 const DAY_S: u64 = 24 * 3600;
 /// Bytes of a symmetric key.
 const KEY_BYTES: usize = 32;
@@ -58,6 +61,8 @@ pub(super) struct AuthConfig {
     pub(super) lookup_key: [u8; KEY_BYTES],
     /// Seals contexts in Redis.
     pub(super) cache_mac_key: [u8; KEY_BYTES],
+    /// Access contexts kept in this process.
+    pub(super) contexts_max: usize,
     /// Relays of the auth log.
     pub(super) auth_log_urls: Vec<String>,
     /// Relays of the core log.
@@ -93,6 +98,8 @@ impl AuthConfig {
         let data_encryption_keys = reader.data_keys();
         let lookup_key = key(&mut reader, "LOOKUP_KEY");
         let cache_mac_key = key(&mut reader, "CACHE_MAC_KEY");
+        let (least, most, usual) = CONTEXTS_MAX;
+        let contexts_max = reader.number_or("ACCESS_CONTEXTS_MAX", least..=most, usual);
         let auth_log_urls = reader.base_urls("AUTH_LOG_URLS");
         let core_log_urls = reader.base_urls("CORE_LOG_URLS");
         let core_internal_url = reader.base_url("CORE_INTERNAL_URL");
@@ -113,6 +120,7 @@ impl AuthConfig {
                 data_encryption_keys: data_encryption_keys?,
                 lookup_key: lookup_key?,
                 cache_mac_key: cache_mac_key?,
+                contexts_max: usize::try_from(contexts_max?).ok()?,
                 auth_log_urls: auth_log_urls?,
                 core_log_urls: core_log_urls?,
                 core_internal_url: core_internal_url?,

@@ -251,7 +251,7 @@ async fn start_session(
         append.guard(&user);
         let state = append.write(&session, events).map_err(problem::of_append)?;
         let given_way = sessions::make_room(auth, id, &mut append).await?;
-        match race::settle(auth.log.append(append).await)? {
+        match race::settle(auth.append(append).await)? {
             Outcome::Done(_) => {
                 given_way.note(auth);
                 return Ok(Started { user: (id, user.state), session: (session_id, state), token });
@@ -282,7 +282,7 @@ async fn upgrade_password(auth: Auth, id: UserId, password: String, verified: Op
     let meta = Meta { actor: Actor::System, request_id: request, causation_id: None, correlation_id: None };
     let mut append = Append::new(request, meta);
     if append.write(&user, events).is_ok() {
-        let _next_sign_in_tries_again = auth.log.append(append).await;
+        let _next_sign_in_tries_again = auth.append(append).await;
     }
 }
 

@@ -12,6 +12,7 @@ mod limiter;
 mod lists;
 mod login;
 mod logout;
+mod logs;
 mod lookup;
 mod me;
 mod my_access;
@@ -33,9 +34,9 @@ mod well_known;
 use self::{
     access::Access,
     limiter::LoginLimiter,
+    logs::Logs,
     lookup::LookupKey,
     passwords::Passwords,
-    peers::Peer,
     redis::Redis,
     seal::Seal,
     tokens::{AccessTokens, RefreshKey},
@@ -43,8 +44,9 @@ use self::{
 use crate::shared::ambient::Clock;
 use http::HeaderValue;
 use kisum_domains::session::RefreshPolicy;
+use kisum_events::Cursor;
 use kisum_guard::TokenVerifier;
-use kisum_log::EventLog;
+use kisum_log::{Append, AppendError, EventLog, Receipt};
 use kisum_projectors::Progress;
 use std::{sync::Arc, time::Duration};
 
@@ -69,10 +71,8 @@ struct Parts {
     lifetimes: Lifetimes,
     /// Origins whose pages may send the refresh cookie.
     origins: Vec<HeaderValue>,
-    /// Relays of the auth log.
-    auth_relay: Peer,
-    /// Relays of the core log.
-    core_relay: Peer,
+    /// Both logs, as guards are told of them.
+    logs: Logs,
     /// How far entitlements are folded here.
     entitlements: Progress,
     /// How far the catalog is folded here.
@@ -81,6 +81,19 @@ struct Parts {
     member_list: Progress,
     /// How far the list of sessions is.
     session_list: Progress,
+}
+
+impl Auth {
+    /// Makes an append; what is kept of whom it is about is not believed until the event has come back.
+    ///
+    /// # Errors
+    /// [`AppendError`], as the log says.
+    async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
+        let streams = append.streams();
+        let receipt = self.log.append(append).await?;
+        self.access.memory.written(&streams, Cursor { epoch: receipt.epoch, position: receipt.last });
+        Ok(receipt)
+    }
 }
 
 impl std::ops::Deref for Auth {

@@ -9,8 +9,8 @@ use super::{
 use crate::shared::problem::{Chain, Problem};
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, request::Parts};
-use kisum_events::{Actor, SessionId, UserId};
-use kisum_guard::XOrg;
+use kisum_events::{Actor, SessionId, Timestamp, UserId};
+use kisum_guard::{Asker, XOrg};
 
 /// A person, signed in.
 #[derive(Clone, Copy, Debug)]
@@ -19,12 +19,19 @@ pub(super) struct Person {
     pub(super) user: UserId,
     /// By which session.
     pub(super) session: SessionId,
+    /// When their token ends.
+    token_until: Timestamp,
 }
 
 impl Person {
     /// The person as the actor of a command.
     pub(super) const fn actor(&self) -> Actor {
         Actor::User(self.user)
+    }
+
+    /// The person as who asks for access.
+    pub(super) const fn asker(&self) -> Asker {
+        Asker { user: self.user, session: self.session, token_until: self.token_until }
     }
 }
 
@@ -40,7 +47,7 @@ pub(super) async fn of_token(auth: &Auth, token: &str) -> Result<Person, Problem
     let span = tracing::Span::current();
     span.record("user_id", tracing::field::display(claims.sub));
     span.record("session_id", tracing::field::display(claims.sid));
-    Ok(Person { user: claims.sub, session: claims.sid })
+    Ok(Person { user: claims.sub, session: claims.sid, token_until: claims.exp })
 }
 
 /// The person of a request, by its bearer token.

@@ -44,10 +44,15 @@ impl Redis {
 
     /// Sends commands. Nothing comes back while the breaker is open, and whatever goes wrong opens it.
     pub(super) async fn ask<T: FromRedisValue>(&self, commands: &Pipeline) -> Option<T> {
-        if self.clock.now().micros() < self.quiet_until.load(Ordering::Relaxed) {
+        if self.is_quiet() {
             return None;
         }
         self.send(commands, Duration::from_millis(ANSWER_MS_MAX)).await
+    }
+
+    /// Whether Redis failed just now and is left alone.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.clock.now().micros() < self.quiet_until.load(Ordering::Relaxed)
     }
 
     /// Whether Redis answers, given the time to connect; for readiness and for the start.

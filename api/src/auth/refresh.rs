@@ -134,7 +134,7 @@ async fn write(
     let mut append = append_for(Actor::User(user_id), label);
     append.guard(user);
     let state = append.write(session, events).map_err(problem::of_append)?;
-    Ok(match race::settle(auth.log.append(append).await)? {
+    Ok(match race::settle(auth.append(append).await)? {
         Outcome::Done(_) => Some(state),
         Outcome::Again | Outcome::Taken => None,
     })

@@ -74,7 +74,7 @@ pub(super) async fn end_session(
         }
         let mut append = append_for(actor.clone(), label);
         let state = append.write(&loaded, events).map_err(problem::of_append)?;
-        if let Outcome::Done(receipt) = race::settle(auth.log.append(append).await)? {
+        if let Outcome::Done(receipt) = race::settle(auth.append(append).await)? {
             note_end(auth, end, &state);
             return Ok(Receipted::new(NoContent, &receipt).into_response());
         }

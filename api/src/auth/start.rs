@@ -4,12 +4,13 @@
 
 use super::{
     Auth, Lifetimes, Parts,
-    access::{Access, ContextCache},
+    access::{Access, ContextCache, keep_warm},
     companies,
     config::AuthConfig,
     internal,
     limiter::LoginLimiter,
     login, logout,
+    logs::Logs,
     lookup::LookupKey,
     me, my_access, my_companies,
     passwords::Passwords,
@@ -33,7 +34,7 @@ use crate::shared::{
     telemetry, trust,
 };
 use kisum_events::Log;
-use kisum_guard::{KeySet, ServiceSigner, TokenVerifier};
+use kisum_guard::{KeySet, Memory, ServiceSigner, TokenVerifier};
 use kisum_log::{EventLog, Sealer};
 use kisum_projectors::{
     LogPage, LogSource, SourceError,
@@ -61,9 +62,10 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
     let peers = Neighbours::new(&config, &clock)?;
     let nats = bus::connect("NATS_URL", &config.nats_url, "auth", bus::Reconnect::SPREAD).await?;
     let dependencies = Dependencies { log: log.clone(), core: peers.core_log(), nats: nats.clone() };
-    let running = kisum_projectors::auth::spawn(&dependencies, &shutdown);
-    let auth = assemble(&config, &clock, log.clone(), peers, &running)?;
+    let mut running = kisum_projectors::auth::spawn(&dependencies, &shutdown);
+    let auth = assemble(&config, &clock, log.clone(), peers, nats.clone(), &running)?;
 
+    running.tasks.spawn(keep_warm(auth.access.clone(), auth.redis.clone(), shutdown.clone()));
     let service = &config.service;
     let trust_file = service.trust_file.clone().unwrap_or_default();
     let trust = trust::watch_trust(&service.environment, &service.service, &trust_file)
@@ -88,6 +90,7 @@ fn assemble(
     clock: &Clock,
     log: EventLog,
     peers: Neighbours,
+    nats: async_nats::Client,
     running: &Running,
 ) -> Result<Auth, ServeError> {
     let redis = Redis::open(config.redis_url.expose(), clock.clone()).map_err(failed("REDIS_URL"))?;
@@ -100,7 +103,13 @@ fn assemble(
         config.jwt_kid.clone(),
     )
     .map_err(failed("JWT_PRIVATE_KEY"))?;
+    let verifier = verifier(config, &access_tokens)?;
+    let (auth_relay, core_relay) = (peers.auth_relay, peers.core_relay);
+    let logs = Logs { own: log.clone(), auth_relay, core_relay, clock: clock.clone() };
+    let source = Arc::new(logs.clone());
+    let memory = Memory::start(nats, source, verifier.clone(), clock.clone(), config.contexts_max);
     let access = Access {
+        memory,
         log: log.clone(),
         cache: ContextCache::new(redis.clone(), seal.clone()),
         entitlements: running.entitlements.clone(),
@@ -113,15 +122,14 @@ fn assemble(
         passwords: Passwords::start().map_err(failed("the password pool"))?,
         limiter: LoginLimiter::new(redis.clone(), clock.clone()),
         lookup: LookupKey::new(&config.lookup_key),
-        verifier: verifier(config, &access_tokens)?,
+        verifier,
         access_tokens,
         refresh_key: RefreshKey::new(&config.refresh_key),
         redis,
         seal,
         lifetimes: Lifetimes { access: config.access_ttl, idle: config.idle_ttl, absolute: config.absolute_ttl },
         origins: config.service.cors_origins.clone(),
-        auth_relay: peers.auth_relay,
-        core_relay: peers.core_relay,
+        logs,
         entitlements: running.entitlements.clone(),
         catalog: running.catalog.clone(),
         member_list: running.member_list.clone(),

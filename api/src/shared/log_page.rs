@@ -27,6 +27,11 @@ pub struct LogQuery {
 }
 
 impl LogQuery {
+    /// Events of a class behind a position, at most `limit`.
+    pub fn behind(after: Position, limit: usize, class: Class) -> Self {
+        Self { after, limit: u32::try_from(limit).ok(), class: Some(class) }
+    }
+
     /// Whether only events of that class are asked for.
     pub fn is_of(&self, class: Class) -> bool {
         self.class == Some(class)
@@ -59,12 +64,12 @@ impl LogQuery {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct LogPage {
     /// The log's epoch now.
-    epoch: u32,
+    pub epoch: u32,
     /// Where the log ended when the page was read: up to here nothing is missing but what `limit` cut off.
-    position: Position,
+    pub position: Position,
     /// Events in order of position, as they are published.
     #[schema(value_type = Vec<Object>)]
-    events: Vec<Envelope>,
+    pub events: Vec<Envelope>,
 }
 
 impl LogPage {

@@ -93,6 +93,11 @@ impl Append {
         self
     }
 
+    /// The streams that it writes.
+    pub fn streams(&self) -> Vec<StreamName> {
+        self.writes.iter().map(|write| write.stream.clone()).collect()
+    }
+
     /// Whether nothing would be written.
     pub const fn is_empty(&self) -> bool {
         self.writes.is_empty()

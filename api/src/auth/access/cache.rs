@@ -1,67 +1,85 @@
-//! Contexts in Redis: `access:{company}:{membership}:{accessVersion}:{entitlementVersion}`.
+//! Contexts in Redis: `access:{company}:{membership}:{accessVersion}:{entitlementVersion}`, and what leads there.
 //!
-//! It owns key, seal and time to live. A value is believed only if its MAC is right and it names its own key and both
-//! epochs, so that whoever writes to Redis can neither forge a grant nor move one to another company. It refuses to
-//! know how a context is made: with Redis empty, wrong or gone, answers are slower, never different.
+//! It owns keys, seals and times to live. A value is believed only if its MAC is right, it names its own key, and
+//! nothing has happened since it was written to whom it is about; so whoever writes to Redis can neither forge a grant,
+//! nor move one to another company, nor bring an old one back. It refuses to know how a context is made: with Redis
+//! empty, wrong or gone, answers are slower, never different.
 
 use crate::{
     auth::{redis::Redis, seal::Seal},
     shared::ambient,
 };
-use kisum_events::{AccessContext, AsOf, CompanyId, MembershipId, Position, Timestamp};
-use serde::{Deserialize, Serialize};
+use kisum_events::{
+    AccessContext, AccessSubject, AsOf, CompanyId, MembershipId, Position, SessionId, Slug, Timestamp, UserId,
+};
+use kisum_guard::{Answer, Asker, Memory, Verdict, XOrg};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{sync::Arc, time::Duration};
+use uuid::Uuid;
 
-/// Seconds that a context is kept, before jitter (contract, *Redis*).
+/// Seconds that a value is kept, before jitter (contract, *Redis*).
 const KEPT_S: u64 = 15 * 60;
 /// How far that varies either way, so that a herd that was filled together does not expire together.
 const JITTER_PERCENT: u64 = 20;
 
-/// What a cached context depends on; another version is another key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::auth) struct ContextKey {
-    /// The company.
-    pub(in crate::auth) company: CompanyId,
-    /// The membership.
-    pub(in crate::auth) membership: MembershipId,
-    /// Highest position among the states.
-    pub(in crate::auth) access_version: Position,
-    /// Position of the company's last `entitlement.changed`.
-    pub(in crate::auth) entitlement_version: Position,
+/// A value as it is stored, behind its MAC.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sealed<T> {
+    key: String,
+    /// What it was computed from.
+    as_of: AsOf,
+    value: T,
 }
 
-impl ContextKey {
-    fn text(&self) -> String {
-        let Self { company, membership, access_version, entitlement_version } = self;
+/// Where a person's context in a company stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Place {
+    membership: MembershipId,
+    /// Highest position among the states.
+    access_version: Position,
+    /// Position of the company's last `entitlement.changed`.
+    entitlement_version: Position,
+}
+
+impl Place {
+    fn key(&self, company: CompanyId) -> String {
+        let Self { membership, access_version, entitlement_version } = self;
         format!("access:{company}:{membership}:{access_version}:{entitlement_version}")
     }
 }
 
-/// A value as it is stored, behind its MAC.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Entry {
-    key: String,
-    auth_epoch: u32,
-    core_epoch: u32,
-    context: AccessContext,
+fn place_key(company: CompanyId, user: UserId) -> String {
+    format!("access:at:{company}:{user}")
 }
 
-/// Why a stored value is not used.
+fn company_key(slug: &Slug) -> String {
+    format!("company-map:{slug}")
+}
+
+/// Why nothing of Redis is used; its name in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unusable {
-    /// It is not what this service wrote under this key.
-    Forged,
-    /// It belongs to another history of one of the logs.
-    OtherEpoch,
-    /// Something in it has changed by itself meanwhile.
+    /// Redis does not answer.
+    Unavailable,
+    /// It holds nothing.
+    Miss,
+    /// It holds what this service did not write under this key.
+    Mismatch,
+    /// Something has happened since to whom it is about, or may have.
+    Overtaken,
+    /// Something in it has changed by itself since.
     Outlived,
 }
 
 impl Unusable {
     const fn name(self) -> &'static str {
         match self {
-            Self::Forged => "mismatch",
-            Self::OtherEpoch => "other_epoch",
+            Self::Unavailable => "unavailable",
+            Self::Miss => "miss",
+            Self::Mismatch => "mismatch",
+            Self::Overtaken => "overtaken",
             Self::Outlived => "outlived",
         }
     }
@@ -80,132 +98,150 @@ impl ContextCache {
         Self { redis, seal }
     }
 
-    /// The context of these versions, if it is there and still holds.
-    pub(in crate::auth) async fn get(&self, key: &ContextKey, as_of: AsOf, now: Timestamp) -> Option<AccessContext> {
-        let text = key.text();
-        let mut commands = redis::pipe();
-        commands.cmd("GET").arg(&text);
-        let answer: Option<(Option<Vec<u8>>,)> = self.redis.ask(&commands).await;
-        let (outcome, context) = match answer {
-            None => ("unavailable", None),
-            Some((None,)) => ("miss", None),
-            Some((Some(value),)) => match read(&self.seal, &text, &value, as_of, now) {
-                Ok(context) => ("hit", Some(context)),
-                Err(unusable) => (unusable.name(), None),
-            },
-        };
+    /// An active member's answer, if it is there and `memory` vouches for it from `least` on.
+    pub(in crate::auth) async fn get(
+        &self,
+        memory: &Memory,
+        asker: Asker,
+        company: &XOrg,
+        least: AsOf,
+        now: Timestamp,
+    ) -> Option<Answer> {
+        // What cannot be vouched for need not be asked for.
+        if !memory.is_proven() {
+            return None;
+        }
+        let found = self.find(memory, asker, company, least, now).await;
+        let outcome = found.as_ref().map_or_else(|unusable| unusable.name(), |_| "hit");
         metrics::counter!("kisum_access_cache_total", "level" => "redis", "outcome" => outcome).increment(1);
-        context
+        found.ok()
     }
 
-    /// Keeps a context. Nobody waits for it.
-    pub(in crate::auth) fn put(&self, key: &ContextKey, as_of: AsOf, context: AccessContext) {
-        let text = key.text();
-        let Some(value) = write(&self.seal, &text, as_of, context) else { return };
+    async fn find(
+        &self,
+        memory: &Memory,
+        asker: Asker,
+        org: &XOrg,
+        least: AsOf,
+        now: Timestamp,
+    ) -> Result<Answer, Unusable> {
+        let company = match org {
+            XOrg::Id(id) => *id,
+            XOrg::Slug(slug) => {
+                let Sealed { as_of, value, .. } = self.read::<CompanyId>(&company_key(slug)).await?;
+                memory.vouch(asker, &of_company(asker, value), as_of, least).ok_or(Unusable::Overtaken)?;
+                value
+            }
+        };
+        let Sealed { as_of, value: place, .. } = self.read::<Place>(&place_key(company, asker.user)).await?;
+        let subject = AccessSubject {
+            user_id: asker.user,
+            session_id: asker.session,
+            company_id: Some(company),
+            membership_id: Some(place.membership),
+        };
+        let sealed = self.read::<AccessContext>(&place.key(company)).await?;
+        // Asked last, so that it covers the time that Redis took.
+        let proven = memory.vouch(asker, &subject, as_of, least).ok_or(Unusable::Overtaken)?;
+        check(&sealed, as_of, now)?;
+        Ok(Answer {
+            verdict: Verdict::Active(Arc::new(sealed.value)),
+            as_of: proven,
+            subject,
+            access_version: place.access_version,
+            entitlement_version: place.entitlement_version,
+        })
+    }
+
+    /// Keeps an active member's answer. Nobody waits for it.
+    pub(in crate::auth) fn put(&self, org: &XOrg, answer: &Arc<Answer>) {
+        if self.redis.is_quiet() {
+            return;
+        }
+        let (cache, org, answer) = (self.clone(), org.clone(), Arc::clone(answer));
+        tokio::spawn(async move { cache.store(&org, &answer).await });
+    }
+
+    /// As [`ContextCache::put`], waited for; says whether Redis took it.
+    pub(in crate::auth) async fn store(&self, org: &XOrg, answer: &Answer) -> bool {
+        let Some(commands) = self.commands(org, answer) else { return true };
+        let stored: Option<()> = self.redis.ask(&commands).await;
+        stored.is_some()
+    }
+
+    fn commands(&self, org: &XOrg, answer: &Answer) -> Option<redis::Pipeline> {
+        let Verdict::Active(context) = &answer.verdict else { return None };
+        let Answer { as_of, access_version, entitlement_version, .. } = *answer;
+        let (company, membership) = (context.company_id, context.membership_id);
+        let place = Place { membership, access_version, entitlement_version };
         let mut commands = redis::pipe();
-        commands.cmd("SET").arg(text).arg(value).arg("EX").arg(kept_s()).ignore();
-        let redis = self.redis.clone();
-        tokio::spawn(async move {
-            let _unavailable: Option<()> = redis.ask(&commands).await;
-        });
+        let mut set = |key: String, value: Option<Vec<u8>>| {
+            if let Some(value) = value {
+                commands.cmd("SET").arg(key).arg(value).arg("EX").arg(kept_s()).ignore();
+            }
+        };
+        // The context first: a place never leads to what is not there yet.
+        let key = place.key(company);
+        set(key.clone(), write(&self.seal, key, as_of, context.as_ref()));
+        let key = place_key(company, context.user_id);
+        set(key.clone(), write(&self.seal, key, as_of, place));
+        if let XOrg::Slug(slug) = org {
+            let key = company_key(slug);
+            set(key.clone(), write(&self.seal, key, as_of, company));
+        }
+        Some(commands)
+    }
+
+    async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Sealed<T>, Unusable> {
+        let mut commands = redis::pipe();
+        commands.cmd("GET").arg(key);
+        let (value,): (Option<Vec<u8>>,) = self.redis.ask(&commands).await.ok_or(Unusable::Unavailable)?;
+        read(&self.seal, key, &value.ok_or(Unusable::Miss)?)
     }
 }
 
+/// A company itself, whoever its members are: nothing that happens to a membership is about it.
+fn of_company(asker: Asker, company: CompanyId) -> AccessSubject {
+    AccessSubject {
+        user_id: asker.user,
+        session_id: SessionId::new(Uuid::nil()),
+        company_id: Some(company),
+        membership_id: Some(MembershipId::new(Uuid::nil())),
+    }
+}
+
+/// Whether a context, found by its place, belongs to the same history and still holds.
+fn check(context: &Sealed<AccessContext>, place: AsOf, now: Timestamp) -> Result<(), Unusable> {
+    if (context.as_of.auth.epoch, context.as_of.core.epoch) != (place.auth.epoch, place.core.epoch) {
+        return Err(Unusable::Overtaken);
+    }
+    let kept = Duration::from_secs(KEPT_S.saturating_add(spread_s()));
+    let is_over = context.value.valid_until.is_some_and(|until| until <= now);
+    // What the catalog newly offers is no event about anybody, and shows once the context is made anew.
+    if is_over || now.since(context.value.meta.generated_at) >= kept { Err(Unusable::Outlived) } else { Ok(()) }
+}
+
+const fn spread_s() -> u64 {
+    KEPT_S * JITTER_PERCENT / 100
+}
+
 fn kept_s() -> u64 {
-    let spread = KEPT_S.saturating_mul(JITTER_PERCENT) / 100;
+    let spread = spread_s();
     // Without randomness every context would be kept equally long, which is no reason to fail.
     let drawn = ambient::random::<2>().map_or(0, |bytes| u64::from(u16::from_be_bytes(bytes)));
     KEPT_S.saturating_sub(spread).saturating_add(drawn.saturating_mul(spread.saturating_mul(2)) / u64::from(u16::MAX))
 }
 
-fn write(seal: &Seal, key: &str, as_of: AsOf, context: AccessContext) -> Option<Vec<u8>> {
-    let entry = Entry { key: key.to_owned(), auth_epoch: as_of.auth.epoch, core_epoch: as_of.core.epoch, context };
-    serde_json::to_vec(&entry).ok().map(|body| seal.close(&body))
+fn write<T: Serialize>(seal: &Seal, key: String, as_of: AsOf, value: T) -> Option<Vec<u8>> {
+    serde_json::to_vec(&Sealed { key, as_of, value }).ok().map(|body| seal.close(&body))
 }
 
-fn read(seal: &Seal, key: &str, value: &[u8], as_of: AsOf, now: Timestamp) -> Result<AccessContext, Unusable> {
-    let body = seal.open(value).ok_or(Unusable::Forged)?;
-    let entry: Entry = serde_json::from_slice(body).map_err(|_| Unusable::Forged)?;
-    if entry.key != key {
-        return Err(Unusable::Forged);
-    }
-    if (entry.auth_epoch, entry.core_epoch) != (as_of.auth.epoch, as_of.core.epoch) {
-        return Err(Unusable::OtherEpoch);
-    }
-    if entry.context.valid_until.is_some_and(|until| until <= now) {
-        return Err(Unusable::Outlived);
-    }
-    Ok(entry.context)
+fn read<T: DeserializeOwned>(seal: &Seal, key: &str, value: &[u8]) -> Result<Sealed<T>, Unusable> {
+    let body = seal.open(value).ok_or(Unusable::Mismatch)?;
+    let sealed: Sealed<T> = serde_json::from_slice(body).map_err(|_| Unusable::Mismatch)?;
+    if sealed.key == key { Ok(sealed) } else { Err(Unusable::Mismatch) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{KEPT_S, Seal, Unusable, kept_s, read, write};
-    use kisum_events::{AccessContext, AsOf, ContextMeta, Cursor, DelegationRights, Limits, TenantRole, Timestamp};
-    use std::time::Duration;
-
-    const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
-    const ID: &str = "0198c5a2-7b1e-7000-8000-000000000001";
-
-    fn context(valid_until: Option<Timestamp>) -> AccessContext {
-        AccessContext {
-            user_id: ID.parse().unwrap(),
-            company_id: ID.parse().unwrap(),
-            membership_id: ID.parse().unwrap(),
-            tenant_role: TenantRole::User,
-            core_app_visible: false,
-            modules: vec![],
-            owned_modules: vec![],
-            permissions: vec![],
-            limits: Limits::new(),
-            delegation: DelegationRights::default(),
-            valid_until,
-            meta: ContextMeta { token_version: 0, access_version: 7, entitlement_version: 3, generated_at: NOW },
-        }
-    }
-
-    fn as_of(auth: u32, core: u32) -> AsOf {
-        AsOf { auth: Cursor { epoch: auth, position: 9 }, core: Cursor { epoch: core, position: 4 } }
-    }
-
-    fn key(seed: u8) -> Seal {
-        Seal::new(&[seed; 32])
-    }
-
-    #[test]
-    fn what_was_put_is_what_is_got() {
-        let value = write(&key(1), "access:a", as_of(1, 1), context(None)).unwrap();
-        assert_eq!(read(&key(1), "access:a", &value, as_of(1, 1), NOW), Ok(context(None)));
-    }
-
-    #[test]
-    fn a_value_under_another_key_is_a_forgery() {
-        let value = write(&key(1), "access:a", as_of(1, 1), context(None)).unwrap();
-        assert_eq!(read(&key(1), "access:b", &value, as_of(1, 1), NOW), Err(Unusable::Forged));
-        assert_eq!(read(&key(2), "access:a", &value, as_of(1, 1), NOW), Err(Unusable::Forged));
-        assert_eq!(read(&key(1), "access:a", b"{}", as_of(1, 1), NOW), Err(Unusable::Forged));
-    }
-
-    #[test]
-    fn a_value_of_another_epoch_is_a_miss() {
-        let value = write(&key(1), "access:a", as_of(1, 1), context(None)).unwrap();
-        for other in [as_of(2, 1), as_of(1, 2)] {
-            assert_eq!(read(&key(1), "access:a", &value, other, NOW), Err(Unusable::OtherEpoch));
-        }
-    }
-
-    #[test]
-    fn a_context_ends_when_something_in_it_does() {
-        let value = write(&key(1), "access:a", as_of(1, 1), context(Some(NOW))).unwrap();
-        assert_eq!(read(&key(1), "access:a", &value, as_of(1, 1), NOW), Err(Unusable::Outlived));
-        let just_before = NOW.minus(Duration::from_micros(1));
-        assert!(read(&key(1), "access:a", &value, as_of(1, 1), just_before).is_ok());
-    }
-
-    #[test]
-    fn contexts_are_kept_a_quarter_of_an_hour_give_or_take_a_fifth() {
-        for _ in 0..200 {
-            assert!((KEPT_S * 4 / 5..=KEPT_S * 6 / 5).contains(&kept_s()));
-        }
-    }
-}
+#[path = "cache_tests.rs"]
+mod tests;

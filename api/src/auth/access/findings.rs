@@ -5,7 +5,7 @@
 
 use super::{
     Access, AccessError,
-    snapshot::{Depth, Question, StateRow},
+    snapshot::{Question, StateRow},
     states::States,
 };
 use crate::auth::person::Person;
@@ -46,10 +46,10 @@ impl Access {
     /// [`AccessError`] where it cannot be read.
     pub(in crate::auth) async fn findings(&self, org: XOrg, person: Option<Person>) -> Result<Findings, AccessError> {
         let question = match person {
-            Some(Person { user, session }) => Question { user, session, company: org },
+            Some(Person { user, session, .. }) => Question { user, session, company: org },
             None => Question::of_nobody(org),
         };
-        let snapshot = self.read(&question, Depth::States).await?;
+        let snapshot = self.read(&question).await?;
         let states = States::read(&self.log, &question, &snapshot, None).await?;
         let now = self.clock.now();
         let is_signed_in = person.is_some_and(|person| states.is_signed_in(person.user, now));

@@ -1,6 +1,6 @@
 //! What one person may do in one company, answered from one snapshot.
 //!
-//! It owns the order of the steps: versions, Redis, states, and the rule that an answer is never older than what the
+//! It owns the order of the steps: memory, Redis, states, and the rule that an answer is never older than what the
 //! asking guard has applied. It refuses to decide: that is `kisum_domains::access`.
 
 mod cache;
@@ -9,25 +9,27 @@ mod fill;
 mod findings;
 mod snapshot;
 mod states;
+mod warm;
 
 pub(super) use cache::ContextCache;
 pub(super) use findings::Findings;
 pub(super) use snapshot::Question;
+pub(super) use warm::keep_warm;
 
 use self::{
-    cache::ContextKey,
     core::CoreEntitlements,
     fill::Missing,
-    snapshot::{Depth, Snapshot},
+    snapshot::Snapshot,
     states::{States, StatesError},
 };
 use super::peers::{Peer, PeerError};
 use crate::shared::ambient::{Clock, Stopwatch};
 use kisum_domains::access::{self, Resolution};
-use kisum_events::{AccessAnswer, AccessOutcome, AccessSubject, AsOf, Cursor, Log, Position, SessionId, UserId};
+use kisum_events::{AccessOutcome, AccessSubject, AsOf, Cursor, Log, SessionId, UserId};
+use kisum_guard::{Answer, Asker, Memory, Verdict, XOrg};
 use kisum_log::{EventLog, LoadError};
 use kisum_projectors::Progress;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// How long an answer waits for a projection to reach what the guard has applied (`consistency.md`).
 const FILL_WAIT: Duration = Duration::from_millis(100);
@@ -69,7 +71,9 @@ pub(super) enum Standing {
 pub(super) struct Access {
     /// The auth log and its database.
     pub(super) log: EventLog,
-    /// Contexts that were resolved before.
+    /// Answers that were given before, and the proof that they hold.
+    pub(super) memory: Memory,
+    /// Contexts that were resolved before, here or by another process.
     pub(super) cache: ContextCache,
     /// How far the entitlements are folded.
     pub(super) entitlements: Progress,
@@ -79,28 +83,60 @@ pub(super) struct Access {
     pub(super) clock: Clock,
 }
 
+/// An answer, and the place that it is known to hold for.
+pub(super) struct Known {
+    /// The answer.
+    pub(super) answer: Arc<Answer>,
+    /// Both logs up to here could not change it.
+    pub(super) as_of: AsOf,
+}
+
 impl Access {
-    /// Answers a question from a state of the platform at or after `applied`.
+    /// Answers who may do what, from a state of the platform at or after `least`: from memory, else from Redis, while
+    /// it is proven that nothing has happened to the person since; else from the states.
     ///
     /// # Errors
     /// [`AccessError`] where that cannot be had.
-    pub(super) async fn answer(&self, question: &Question, applied: AsOf) -> Result<AccessAnswer, AccessError> {
-        let versions = self.read(question, Depth::Versions).await?;
-        match fill::missing(&versions, applied) {
-            // A projection that an event has stopped may be far enough for who asks and still be wrong.
-            None if self.entitlements.standing().poisoned => self.answer_from_core(question, applied.core).await,
-            None => self.answer_from(question, versions).await,
-            Some(Missing::Auth) => Err(AccessError::Behind { log: Log::Auth }),
-            Some(Missing::Core) => {
-                let wait = tokio::time::timeout(FILL_WAIT, self.entitlements.reached(applied.core));
-                let caught_up = matches!(wait.await, Ok(Ok(_)));
-                let versions = if caught_up { self.read(question, Depth::Versions).await? } else { versions };
-                match fill::missing(&versions, applied) {
-                    None => self.answer_from(question, versions).await,
-                    Some(Missing::Auth) => Err(AccessError::Behind { log: Log::Auth }),
-                    Some(Missing::Core) => self.answer_from_core(question, applied.core).await,
-                }
+    pub(super) async fn answer(&self, asker: Asker, company: XOrg, least: AsOf) -> Result<Known, AccessError> {
+        let recalled = self.memory.recall(asker, &company, least);
+        count("memory", if recalled.is_some() { "hit" } else { "miss" });
+        if let Some((answer, as_of)) = recalled {
+            return Ok(Known { answer, as_of });
+        }
+        if let Some(answer) = self.cache.get(&self.memory, asker, &company, least, self.clock.now()).await {
+            let answer = Arc::new(answer);
+            self.memory.keep(asker, &company, &answer);
+            return Ok(Known { as_of: answer.as_of, answer });
+        }
+        self.resolve(asker, company, least).await
+    }
+
+    /// Answers from the states, and keeps the answer.
+    ///
+    /// # Errors
+    /// As [`Access::answer`].
+    async fn resolve(&self, asker: Asker, company: XOrg, least: AsOf) -> Result<Known, AccessError> {
+        let question = Question { user: asker.user, session: asker.session, company };
+        let answer = Arc::new(self.resolved(&question, least).await?);
+        self.memory.keep(asker, &question.company, &answer);
+        self.cache.put(&question.company, &answer);
+        Ok(Known { as_of: answer.as_of, answer })
+    }
+
+    async fn resolved(&self, question: &Question, least: AsOf) -> Result<Answer, AccessError> {
+        let mut snapshot = self.read(question).await?;
+        if fill::missing(&snapshot, least) == Some(Missing::Core) {
+            let wait = tokio::time::timeout(FILL_WAIT, self.entitlements.reached(least.core));
+            if matches!(wait.await, Ok(Ok(_))) {
+                snapshot = self.read(question).await?;
             }
+        }
+        match fill::missing(&snapshot, least) {
+            // A projection that an event has stopped may be far enough for who asks and still be wrong.
+            None if self.entitlements.standing().poisoned => self.by_core(question, snapshot, least.core).await,
+            None => self.by_states(question, snapshot, None).await,
+            Some(Missing::Auth) => Err(AccessError::Behind { log: Log::Auth }),
+            Some(Missing::Core) => self.by_core(question, snapshot, least.core).await,
         }
     }
 
@@ -110,47 +146,30 @@ impl Access {
     /// [`AccessError`] where that cannot be told.
     pub(super) async fn standing(&self, user: UserId, session: SessionId) -> Result<Standing, AccessError> {
         let question = Question::of_no_company(user, session);
-        let snapshot = self.read(&question, Depth::States).await?;
+        let snapshot = self.read(&question).await?;
         let states = States::read(&self.log, &question, &snapshot, None).await?;
         Ok(if states.is_signed_in(user, self.clock.now()) { Standing::Live } else { Standing::Over })
     }
 
-    /// Answers by the projection, which is far enough.
-    async fn answer_from(&self, question: &Question, versions: Snapshot) -> Result<AccessAnswer, AccessError> {
-        let now = self.clock.now();
-        if let Some(key) = context_key(&versions, versions.entitlement_version())
-            && states::session_is_live(&versions, question.user, now)
-        {
-            let as_of = AsOf { auth: versions.auth, core: versions.core };
-            if let Some(context) = self.cache.get(&key, as_of, now).await {
-                let resolution = Resolution { outcome: AccessOutcome::Active, context: Some(context) };
-                return Ok(answer(question, &versions, as_of, versions.entitlement_version(), resolution));
-            }
-        }
-        let snapshot = self.read(question, Depth::States).await?;
-        self.resolve(question, snapshot, None).await
-    }
-
     /// Answers by what Core says itself, because the projection is not far enough.
-    async fn answer_from_core(&self, question: &Question, least: Cursor) -> Result<AccessAnswer, AccessError> {
-        let snapshot = self.read(question, Depth::States).await?;
+    async fn by_core(&self, question: &Question, snapshot: Snapshot, least: Cursor) -> Result<Answer, AccessError> {
         let Some(company) = snapshot.company_id() else {
             // No company, no entitlements: the projection cannot make a difference.
-            return self.resolve(question, snapshot, None).await;
+            return self.by_states(question, snapshot, None).await;
         };
         let entitlements = core::ask(&self.core, company).await?;
         if fill::is_behind(entitlements.as_of, least) {
             return Err(AccessError::Behind { log: Log::Core });
         }
-        self.resolve(question, snapshot, Some(entitlements)).await
+        self.by_states(question, snapshot, Some(entitlements)).await
     }
 
-    async fn resolve(
+    async fn by_states(
         &self,
         question: &Question,
         snapshot: Snapshot,
         core: Option<CoreEntitlements>,
-    ) -> Result<AccessAnswer, AccessError> {
+    ) -> Result<Answer, AccessError> {
         // What was told by an earlier snapshot may have begun an epoch since.
         let are_owned_known = core.is_some() || snapshot.core.epoch > 0;
         if snapshot.company_id().is_some() && !(are_owned_known && snapshot.is_catalog_known) {
@@ -159,49 +178,39 @@ impl Access {
         let watch = Stopwatch::start();
         let now = self.clock.now();
         let states = States::read(&self.log, question, &snapshot, core).await?;
-        let as_of = AsOf { auth: snapshot.auth, core: states.core };
         let resolution = access::resolve(&states.inputs(&snapshot, question.user), now);
         metrics::histogram!("kisum_access_merge_seconds").record(watch.elapsed().as_secs_f64());
-        if let (Some(context), Some(key)) = (&resolution.context, context_key(&snapshot, states.entitlement_version)) {
-            self.cache.put(&key, as_of, context.clone());
-        }
-        Ok(answer(question, &snapshot, as_of, states.entitlement_version, resolution))
+        Ok(Answer {
+            verdict: verdict(resolution),
+            as_of: AsOf { auth: snapshot.auth, core: states.core },
+            subject: AccessSubject {
+                user_id: question.user,
+                session_id: question.session,
+                company_id: snapshot.company_id(),
+                membership_id: snapshot.membership_id(),
+            },
+            access_version: snapshot.access_version(),
+            entitlement_version: states.entitlement_version,
+        })
     }
 
-    async fn read(&self, question: &Question, depth: Depth) -> Result<Snapshot, LoadError> {
+    async fn read(&self, question: &Question) -> Result<Snapshot, LoadError> {
         let mut conn = self.log.pool().acquire().await?;
-        snapshot::read(&mut conn, question, depth).await
+        snapshot::read(&mut conn, question).await
     }
 }
 
-/// The cache key of a context, where there is a membership to have one.
-fn context_key(snapshot: &Snapshot, entitlement_version: Position) -> Option<ContextKey> {
-    Some(ContextKey {
-        company: snapshot.company_id()?,
-        membership: snapshot.membership_id()?,
-        access_version: snapshot.access_version(),
-        entitlement_version,
-    })
+fn verdict(Resolution { outcome, context }: Resolution) -> Verdict {
+    match (outcome, context) {
+        (AccessOutcome::Active, Some(context)) => Verdict::Active(Arc::new(context)),
+        // A context is what being active means; without one nothing may be done.
+        (AccessOutcome::Active | AccessOutcome::NotAMember, _) => Verdict::NotAMember,
+        (AccessOutcome::Suspended, _) => Verdict::Suspended,
+        (AccessOutcome::CompanyNotActive, _) => Verdict::CompanyNotActive,
+        (AccessOutcome::SessionRevoked, _) => Verdict::SessionRevoked,
+    }
 }
 
-fn answer(
-    question: &Question,
-    snapshot: &Snapshot,
-    as_of: AsOf,
-    entitlement_version: Position,
-    resolution: Resolution,
-) -> AccessAnswer {
-    AccessAnswer {
-        outcome: resolution.outcome,
-        context: resolution.context,
-        access_version: snapshot.access_version(),
-        entitlement_version,
-        as_of,
-        subject: AccessSubject {
-            user_id: question.user,
-            session_id: question.session,
-            company_id: snapshot.company_id(),
-            membership_id: snapshot.membership_id(),
-        },
-    }
+fn count(level: &'static str, outcome: &'static str) {
+    metrics::counter!("kisum_access_cache_total", "level" => level, "outcome" => outcome).increment(1);
 }

@@ -43,14 +43,14 @@ pub(in crate::auth) struct StateRow {
     pub(in crate::auth) position: Position,
     /// Schema of the state.
     pub(in crate::auth) schema: i16,
-    /// The public state; empty where only versions were asked for.
+    /// The public state.
     pub(in crate::auth) state: String,
 }
 
 /// A company's row of the entitlement projection, its schedule still text.
 #[derive(Clone, Debug)]
 pub(in crate::auth) struct EntitlementRow {
-    /// JSON array of entitlements; empty where only versions were asked for.
+    /// JSON array of entitlements.
     pub(in crate::auth) schedule: String,
     /// Position of the event that gave it, in the core log.
     pub(in crate::auth) version: Position,
@@ -74,7 +74,7 @@ pub(in crate::auth) struct Snapshot {
     pub(in crate::auth) core: Cursor,
     /// The person.
     pub(in crate::auth) user: Option<StateRow>,
-    /// The session; its state is always read, since it says whether the session is live.
+    /// The session.
     pub(in crate::auth) session: Option<StateRow>,
     /// The company, where the name is one.
     pub(in crate::auth) company: Option<StateRow>,
@@ -86,7 +86,7 @@ pub(in crate::auth) struct Snapshot {
     pub(in crate::auth) token_version: Position,
     /// Whether what the catalog lacks does not exist: not while it begins an epoch.
     pub(in crate::auth) is_catalog_known: bool,
-    /// What exists to be granted; absent where only versions were asked for.
+    /// What exists to be granted; absent without a company.
     pub(in crate::auth) catalog: Option<CatalogRow>,
 }
 
@@ -107,31 +107,13 @@ impl Snapshot {
         let rows = [&self.user, &self.company, &self.membership];
         rows.into_iter().flatten().map(|row| row.position).max().unwrap_or(0)
     }
-
-    /// Position of the company's last `entitlement.changed` that is folded, 0 when there is none.
-    pub(in crate::auth) fn entitlement_version(&self) -> Position {
-        self.entitlement.as_ref().map_or(0, |row| row.version)
-    }
-}
-
-/// What of the rows to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::auth) enum Depth {
-    /// Versions, and the session's state.
-    Versions,
-    /// All states.
-    States,
 }
 
 /// Reads what a question about access needs, in one statement.
 ///
 /// # Errors
 /// [`LoadError::Epoch`] while the database is not the one its epoch was started on; otherwise when it fails.
-pub(in crate::auth) async fn read(
-    conn: &mut PgConnection,
-    question: &Question,
-    depth: Depth,
-) -> Result<Snapshot, LoadError> {
+pub(in crate::auth) async fn read(conn: &mut PgConnection, question: &Question) -> Result<Snapshot, LoadError> {
     let (company, slug) = match &question.company {
         XOrg::Id(id) => (Some(StreamName::company(*id)), None),
         XOrg::Slug(slug) => (None, Some(ClaimKey::slug(slug))),
@@ -148,23 +130,23 @@ pub(in crate::auth) async fn read(
                   case when not p.starting_over then p.position end as "core_position?",
                   coalesce(g.epoch > 0 and not g.starting_over, false) as "is_catalog_known!",
                   u.name as "user_name?", u.version as "user_version?", u.position as "user_position?",
-                  u.schema as "user_schema?", case when $5 then u.state end as "user_state?",
+                  u.schema as "user_schema?", u.state as "user_state?",
                   s.name as "session_name?", s.version as "session_version?", s.position as "session_position?",
                   s.schema as "session_schema?", s.state as "session_state?",
                   c.name as "company_name?", c.version as "company_version?", c.position as "company_position?",
-                  c.schema as "company_schema?", case when $5 then c.state end as "company_state?",
+                  c.schema as "company_schema?", c.state as "company_state?",
                   m.name as "membership_name?", m.version as "membership_version?",
                   m.position as "membership_position?", m.schema as "membership_schema?",
-                  case when $5 then m.state end as "membership_state?",
-                  e.entitlement_version as "entitlement_version?", case when $5 then e.schedule end as "schedule?",
+                  m.state as "membership_state?",
+                  e.entitlement_version as "entitlement_version?", e.schedule as "schedule?",
                   case when (u.state::json ->> 'sessionsEnded')::bigint > 0 then
                       (select v.position from event v
                        where v.stream = u.name and v.version = (u.state::json ->> 'sessionsEnded')::bigint)
                   end as "token_version?",
-                  case when $5 and c.name is not null then
+                  case when c.name is not null then
                       (select coalesce(json_agg(key), '[]')::text from catalog_module_v1)
                   end as "modules?",
-                  case when $5 and c.name is not null then
+                  case when c.name is not null then
                       (select coalesce(json_object_agg(key, retired), '{}')::text from catalog_permission_v1)
                   end as "permissions?"
            from asked a
@@ -179,8 +161,7 @@ pub(in crate::auth) async fn read(
         user.as_str(),
         session.as_str(),
         company.as_ref().map(StreamName::as_str),
-        slug.as_ref().map(ClaimKey::as_str),
-        depth == Depth::States
+        slug.as_ref().map(ClaimKey::as_str)
     )
     .fetch_one(conn)
     .await?;

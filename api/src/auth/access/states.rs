@@ -110,14 +110,6 @@ impl States {
     }
 }
 
-/// Whether the session in a snapshot is this person's and live. A state that cannot be read here says no, which leads
-/// to the long way, where it is folded anew.
-pub(super) fn session_is_live(snapshot: &Snapshot, user: UserId, now: Timestamp) -> bool {
-    let Some(row) = snapshot.session.as_ref().filter(|row| is_current::<Session>(row)) else { return false };
-    serde_json::from_str::<Session>(&row.state)
-        .is_ok_and(|state| state.user_id == Some(user) && session::is_live(&state, now))
-}
-
 fn is_current<A: Aggregate>(row: &StateRow) -> bool {
     u16::try_from(row.schema) == Ok(A::STATE_SCHEMA)
 }

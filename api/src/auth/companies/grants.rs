@@ -98,7 +98,7 @@ pub(in crate::auth) async fn change(
         append.guard(&grounds.company);
         grounds.guard_acting(&mut append, &target.stream);
         let state = append.write(&target, events).map_err(problem::of_append)?;
-        match race::settle(auth.log.append(append).await)? {
+        match race::settle(auth.append(append).await)? {
             Outcome::Done(receipt) if receipt.duplicate => {
                 // Carried out when it was first sent; the grants may have changed again since.
                 let state = auth.log.load(&stream).await.map_err(problem::of_load)?.state;

@@ -76,7 +76,7 @@ pub(in crate::auth) async fn add(auth: &Auth, by: &By, new: &NewMember, sent: &S
             append.guard(&grounds.company);
         }
         append.write(&grounds.company, followed).map_err(problem::of_append)?;
-        match race::settle(auth.log.append(append).await)? {
+        match race::settle(auth.append(append).await)? {
             Outcome::Done(receipt) if receipt.duplicate => return present(auth, new, (&receipt).into()).await,
             Outcome::Done(receipt) => return Ok(Added { id, state, position: (&receipt).into() }),
             Outcome::Taken => return Err(refusals::already_a_member()),

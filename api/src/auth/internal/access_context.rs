@@ -1,7 +1,7 @@
 //! `POST /internal/v1/access-context`: what a guard asks when it does not know.
 
 use crate::{
-    auth::{Auth, access::Question, person},
+    auth::{Auth, person},
     shared::{
         caller::Caller,
         config::Secret,
@@ -42,8 +42,8 @@ pub(super) async fn access_context(
     let person = person::of_token(&auth, token.expose()).await?;
     let company = XOrg::parse(&question.x_org)
         .ok_or_else(|| Problem::validation("The field xOrg is neither a UUID nor a company's short name."))?;
-    let asked = Question { user: person.user, session: person.session, company };
-    let answer = auth.access.answer(&asked, question.applied).await.map_err(person::unprovable)?;
+    let known = auth.access.answer(person.asker(), company, question.applied).await.map_err(person::unprovable)?;
+    let answer = known.answer.to_wire(known.as_of);
     note(&caller, &answer);
     Ok(Success(answer))
 }

@@ -106,7 +106,7 @@ pub(super) async fn register(
         append.guard(&user);
         append.claim(ClaimKey::slug(&slug), &loaded.stream);
         let (state, _) = register_owner(&mut append, &loaded, id, registered, owner)?;
-        match race::settle(auth.log.append(append).await)? {
+        match race::settle(auth.append(append).await)? {
             Outcome::Done(receipt) => {
                 let view = if receipt.duplicate { find(&auth, &slug).await? } else { CompanyView::new(id, &state) };
                 return Ok(Receipted::new(Created(view), &receipt));
@@ -218,7 +218,7 @@ impl Standing {
             }
             let mut append = sent.append(by, Some(self.id), self.name);
             let state = append.write(&loaded, events).map_err(problem::of_append)?;
-            match race::settle(auth.log.append(append).await)? {
+            match race::settle(auth.append(append).await)? {
                 Outcome::Done(receipt) => {
                     let state = match receipt.duplicate {
                         true => auth.log.load::<Company>(&stream).await.map_err(problem::of_load)?.state,

@@ -83,7 +83,7 @@ pub(super) async fn register(
     let mut append = sent.append(&By::Service(caller.service), None, "user.register").with_body_hash(fingerprint);
     append.claim(ClaimKey::email(&account), &loaded.stream);
     append.write(&loaded, events).map_err(problem::of_append)?;
-    match race::settle(auth.log.append(append).await)? {
+    match race::settle(auth.append(append).await)? {
         Outcome::Done(receipt) => {
             let user_id = if receipt.duplicate { find(&auth, &email).await? } else { id.uuid() };
             Ok(Receipted::new(Created(UserFound { user_id }), &receipt))
