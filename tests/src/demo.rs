@@ -2,7 +2,7 @@
 
 use crate::servers;
 use kisum::{
-    local::{Part, Stack, databases::Database},
+    local::{Part, Stack, StackOptions, databases::Database},
     platform::{Addresses, Answer, Ask, Platform},
     seed,
 };
@@ -33,7 +33,13 @@ impl std::ops::Deref for Demo {
 impl Demo {
     /// Starts one and seeds it.
     pub async fn start() -> Self {
-        let stack = servers::start(&Part::SERVICES).await;
+        Self::start_with(|options| options).await
+    }
+
+    /// As [`Demo::start`], with other options.
+    pub async fn start_with(change: impl FnOnce(StackOptions) -> StackOptions) -> Self {
+        let options = change(servers::options().with_services(&Part::SERVICES));
+        let stack = Stack::start(options).await.unwrap_or_else(|failure| panic!("{failure}"));
         let visitor = Visitor::of(&stack);
         seed::demo(visitor.platform.addresses()).await.unwrap_or_else(|error| panic!("seeding: {error:#}"));
         Self { stack, visitor }

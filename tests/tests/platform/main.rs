@@ -5,6 +5,7 @@ mod append;
 mod append_shapes;
 mod appends_at_once;
 mod configuration;
+mod contexts;
 mod conventions;
 mod core_away;
 mod crash;
