@@ -9,6 +9,7 @@ use crate::{
     auth_client::AuthClient,
     bus,
     clock::{Clock, jittered},
+    contexts::Asked,
     ladder::{Ladder, Unknowable},
     org::{X_ORG, XOrg},
     problem::{Problem, reason},
@@ -19,7 +20,7 @@ use crate::{
     token::{AccessClaims, TokenRefusal, TokenVerifier, bearer},
 };
 use http::{HeaderMap, StatusCode};
-use kisum_events::Log;
+use kisum_events::{Log, UserId};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
@@ -159,9 +160,9 @@ impl Guard {
     async fn decide(&self, headers: &HeaderMap, permission: Option<&'static str>) -> Result<Access, Problem> {
         let mut refusals = Refusals::of(headers);
         let (token, claims) = self.identify(headers, &refusals).await?;
-        refusals.actor = Some(claims.sub.to_string());
+        refusals.actor = Some(claims.sub);
         let org = XOrg::from_headers(headers).inspect_err(|problem| refusals.x_org(problem))?;
-        let answer = match self.inner.ladder.climb(token, &claims, &org).await {
+        let answer = match self.inner.ladder.climb(token, &claims, Asked { user: claims.sub, org }).await {
             Ok(answer) => answer,
             Err(Unknowable(reason)) => return Err(refusals.unknowable(reason)),
         };
@@ -173,7 +174,10 @@ impl Guard {
             Verdict::Active(context) => Arc::clone(context),
             verdict => return Err(refusals.denied(standing(verdict))),
         };
-        if let Some(permission) = permission {
+        if let Some(permission) = permission
+            && !context.allows(permission)
+        {
+            // Only now is it worth taking the key apart: what is missing has a name.
             let key = access::permission(permission)?;
             context.check(&key).map_err(|missing| refusals.denied(access::denied(&missing)))?;
         }
@@ -183,7 +187,7 @@ impl Guard {
     async fn identify<'h>(
         &self,
         headers: &'h HeaderMap,
-        refusals: &Refusals,
+        refusals: &Refusals<'_>,
     ) -> Result<(&'h str, Arc<AccessClaims>), Problem> {
         let shared = &self.inner.shared;
         let token = bearer(headers).inspect_err(|_| refusals.token("missing"))?;
@@ -222,37 +226,43 @@ async fn refresh_keys(shared: Arc<Shared>) {
     }
 }
 
-/// Writes refusals down: every one with its reason, actor, company and request id (`security.md` 24).
-struct Refusals {
-    actor: Option<String>,
-    company: String,
-    request_id: String,
+/// Writes refusals down: every one with its reason, actor, company and request id (`security.md` 24). What is written is
+/// looked up only then: most requests are allowed.
+struct Refusals<'h> {
+    headers: &'h HeaderMap,
+    actor: Option<UserId>,
 }
 
-impl Refusals {
-    fn of(headers: &HeaderMap) -> Self {
-        // Both are shown as they came only where their form is harmless.
-        let label = headers.get("x-request-id").and_then(|value| value.to_str().ok()).filter(|text| is_label(text));
-        let company = headers.get(X_ORG).and_then(|value| value.to_str().ok()).and_then(XOrg::parse);
-        Self {
-            actor: None,
-            company: company.map_or_else(|| "-".to_owned(), |org| org.to_string()),
-            request_id: label.unwrap_or("-").to_owned(),
-        }
+impl<'h> Refusals<'h> {
+    const fn of(headers: &'h HeaderMap) -> Self {
+        Self { headers, actor: None }
     }
 
-    fn actor(&self) -> &str {
-        self.actor.as_deref().unwrap_or("-")
+    fn actor(&self) -> String {
+        self.actor.map_or_else(|| "-".to_owned(), |actor| actor.to_string())
+    }
+
+    /// As it came, where its form is harmless.
+    fn company(&self) -> String {
+        let company = self.headers.get(X_ORG).and_then(|value| value.to_str().ok()).and_then(XOrg::parse);
+        company.map_or_else(|| "-".to_owned(), |org| org.to_string())
+    }
+
+    /// As it came, where its form is harmless.
+    fn request_id(&self) -> &'h str {
+        let label = self.headers.get("x-request-id").and_then(|value| value.to_str().ok());
+        label.filter(|text| is_label(text)).unwrap_or("-")
     }
 
     fn token(&self, reason: &'static str) {
         metrics::counter!("kisum_access_denied_total", "reason" => "token").increment(1);
-        tracing::info!(event = "token.rejected", reason, company = self.company, request_id = self.request_id);
+        let (company, request_id) = (self.company(), self.request_id());
+        tracing::info!(event = "token.rejected", reason, company, request_id);
     }
 
     fn x_org(&self, problem: &Problem) {
         metrics::counter!("kisum_x_org_failures_total").increment(1);
-        let (actor, request_id) = (self.actor(), &self.request_id);
+        let (actor, request_id) = (self.actor(), self.request_id());
         tracing::info!(event = "x_org.rejected", reason = problem.code, actor, request_id);
     }
 
@@ -264,7 +274,7 @@ impl Refusals {
     fn unknowable(&self, reason: &'static str) -> Problem {
         let problem = Problem::unavailable("Access cannot be proven at the moment.");
         metrics::counter!("kisum_access_denied_total", "reason" => problem.code).increment(1);
-        let (actor, company, request_id) = (self.actor(), &self.company, &self.request_id);
+        let (actor, company, request_id) = (self.actor(), self.company(), self.request_id());
         tracing::warn!(event = "access.denied", reason, actor, company, request_id, "access cannot be proven");
         problem
     }
@@ -272,7 +282,7 @@ impl Refusals {
     fn denied(&self, problem: Problem) -> Problem {
         let reason = problem.reason.unwrap_or(problem.code);
         metrics::counter!("kisum_access_denied_total", "reason" => reason).increment(1);
-        let (actor, company, request_id) = (self.actor(), &self.company, &self.request_id);
+        let (actor, company, request_id) = (self.actor(), self.company(), self.request_id());
         let detail = if problem.status == StatusCode::FORBIDDEN { problem.message.as_str() } else { "" };
         tracing::info!(event = "access.denied", reason, actor, company, request_id, detail);
         problem

@@ -126,6 +126,26 @@ proptest! {
     }
 
     #[test]
+    fn the_short_form_of_a_check_allows_what_the_check_finds_nothing_missing_for(
+        world in any_world(), now in 0..SECONDS
+    ) {
+        let context = world.context_at(now);
+        // Whoever sends a context may be wrong about its lists.
+        let mut disowned = context.clone();
+        disowned.owned_modules.clear();
+        let mut ungranted = context.clone();
+        ungranted.modules.clear();
+        for context in [context, disowned, ungranted] {
+            for permission in PERMISSIONS {
+                prop_assert_eq!(context.allows(permission), context.check(&key(permission)).is_ok());
+            }
+            for malformed in ["", ".", "finance", "finance.", ".bills.read"] {
+                prop_assert!(!context.allows(malformed));
+            }
+        }
+    }
+
+    #[test]
     fn lists_stand_in_order_and_nobody_may_give_what_the_company_does_not_own(
         world in any_world(), now in 0..SECONDS
     ) {

@@ -57,6 +57,14 @@ impl AccessContext {
         Ok(())
     }
 
+    /// Whether [`AccessContext::check`] finds nothing missing, without taking the key apart: for a decision's usual
+    /// case.
+    pub fn allows(&self, permission: &str) -> bool {
+        let module = permission.split('.').next().unwrap_or_default();
+        let owns = self.owned_modules.binary_search_by(|owned| owned.as_str().cmp(module)).is_ok();
+        owns && self.has_module(module) && self.holds(permission)
+    }
+
     /// Whether a permission is held. Permissions of modules that are not usable are never in the list.
     pub fn holds(&self, permission: &str) -> bool {
         self.permissions.binary_search_by(|held| held.as_str().cmp(permission)).is_ok()
