@@ -1,8 +1,12 @@
 //! Load generators and their reports: `./dev bench [name]`. Every figure stands beside a reference of the same run.
 
 mod ambient;
+mod guard;
+mod load;
 mod log;
+mod platform;
 mod report;
+mod workers;
 
 use clap::{Parser, Subcommand};
 
@@ -15,6 +19,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// A decision beside those of other engines, a guarded request beside a bare one, and how soon a revocation is
+    /// honoured.
+    Guard(guard::Options),
     /// Appending beside plain inserts, following beside COPY, the relay, and how soon a follower sees a commit.
     Log(log::Options),
     /// One process of writers, as `log` starts them.
@@ -25,6 +32,7 @@ enum Bench {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().bench {
+        Bench::Guard(options) => guard::run(options).await,
         Bench::Log(options) => log::run(options).await,
         Bench::LogWriters(options) => log::write(options).await,
     }

@@ -12,6 +12,8 @@
 mod access;
 mod answer;
 mod auth_client;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod bus;
 mod clock;
 mod contexts;

@@ -1,11 +1,13 @@
 //! Writers that append one event at a time, each to a stream of its own: in this process, or in several.
 
 use super::{
-    Measured, open,
+    open,
     subject::{Counted, Happened, filler},
-    workers,
 };
-use crate::ambient;
+use crate::{
+    ambient,
+    workers::{Measured, workers},
+};
 use anyhow::Context as _;
 use kisum_events::{Actor, Meta, StreamName};
 use kisum_log::{Append, EventLog, Loaded};

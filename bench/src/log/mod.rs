@@ -17,7 +17,7 @@ use kisum_events::Log;
 use kisum_log::{EventLog, Sealer};
 use reference::{BULK, SINGLE};
 use sqlx::postgres::PgPoolOptions;
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 /// Options of `bench log`.
 #[derive(clap::Args)]
@@ -128,26 +128,4 @@ async fn open(url: &str) -> anyhow::Result<EventLog> {
     let pool = PgPoolOptions::new().max_connections(4).connect(url).await?;
     let sealer = Sealer::new("1:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=")?;
     Ok(EventLog::open(Log::Auth, url, pool, sealer).await?)
-}
-
-/// A rate in events/s, and the latencies behind it in ms.
-type Measured = (f64, Vec<f64>);
-
-/// Runs `count` workers until the time is over; each returns events written and its latencies in ms.
-async fn workers<F>(count: usize, work: impl Fn(usize) -> F) -> anyhow::Result<Measured>
-where
-    F: Future<Output = anyhow::Result<(u64, Vec<f64>)>> + Send + 'static,
-{
-    let started = ambient::now();
-    let tasks: Vec<_> = (0..count).map(|index| tokio::spawn(work(index))).collect();
-    let mut events = 0;
-    let mut latencies = Vec::new();
-    for task in tasks {
-        let (written, mut took) = task.await??;
-        events += written;
-        latencies.append(&mut took);
-    }
-    #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    let rate = events as f64 / started.elapsed().as_secs_f64();
-    Ok((rate, latencies))
 }

@@ -1,7 +1,10 @@
 //! What the same server takes in without a log's promises: the references of `measurements.md`.
 
-use super::{Measured, subject::filler, workers};
-use crate::ambient;
+use super::subject::filler;
+use crate::{
+    ambient,
+    workers::{Measured, workers},
+};
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Mutex;
