@@ -3,6 +3,7 @@
 use crate::{
     ApplyError, Batch, Poison, Projection, Recorded,
     checkpoint::{advance, lock},
+    fail_points,
 };
 use kisum_events::{Cursor, Envelope, Timestamp};
 use sqlx::{Connection as _, PgConnection};
@@ -110,7 +111,12 @@ async fn attempt<P: Projection>(
 ) -> Result<Committed, Attempt> {
     let mut tx = conn.begin().await?;
     match fold::<P>(&mut tx, epoch, events).await {
-        Ok((committed, true)) => tx.commit().await.map(|()| committed).map_err(Attempt::from),
+        Ok((committed, true)) => {
+            fail_points::point("projection.before_commit");
+            tx.commit().await?;
+            fail_points::point("projection.committed");
+            Ok(committed)
+        }
         // Said aloud, since a transaction that is only dropped keeps its lock until the connection is used again.
         Ok((committed, false)) => tx.rollback().await.map(|()| committed).map_err(Attempt::from),
         Err(ended) => {
@@ -163,6 +169,7 @@ async fn fold<P: Projection>(
     }
     let has_moved = cursor != stored;
     if has_moved {
+        fail_points::point("projection.rows_written");
         advance(tx, P::NAME, cursor, at).await?;
     }
     Ok((Committed { cursor, at, poison }, has_moved))

@@ -18,6 +18,7 @@ pub mod core;
 mod ended_sessions;
 mod entitlements;
 mod event_index;
+mod fail_points;
 mod follow;
 mod member_list;
 mod progress;

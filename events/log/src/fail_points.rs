@@ -13,15 +13,17 @@ pub fn arm() {
     std::mem::forget(fail::FailScenario::setup());
 }
 
-/// Dies here if the point is armed and its time has come.
-pub(crate) fn point(name: &'static str) {
-    #[cfg(feature = "failpoints")]
+/// Dies here if the point is armed and its time has come. Crates above this one name points of their own.
+#[cfg(feature = "failpoints")]
+pub fn point(name: &'static str) {
     if reached(name) {
         die();
     }
-    #[cfg(not(feature = "failpoints"))]
-    let _ = name;
 }
+
+/// Outside test builds there is none.
+#[cfg(not(feature = "failpoints"))]
+pub(crate) const fn point(_name: &'static str) {}
 
 /// Runs a call; if the point is armed and its time has come, lets it be sent and dies before it is answered.
 pub(crate) async fn point_when_sent<T>(name: &'static str, call: impl Future<Output = T>) -> T {
