@@ -1,8 +1,8 @@
 //! The projections that live in Auth's database, started together.
 
 use crate::{
-    AuthEventIndex, Catalog, EndedSessions, Entitlements, LogSource, MemberList, Progress, Runner, SessionList,
-    run_local, run_remote,
+    AuthEventIndex, Catalog, EndedSessions, Entitlements, LogSource, MemberList, Progress, Projection, Runner,
+    SessionList, run_local, run_remote,
 };
 use kisum_log::EventLog;
 use tokio::{sync::watch, task::JoinSet};
@@ -45,20 +45,36 @@ pub struct Running {
 
 /// Starts all of them. They retry by themselves whatever may pass, so that starting never fails.
 pub fn spawn(dependencies: &Dependencies, shutdown: &watch::Receiver<bool>) -> Running {
-    let Dependencies { log, core, nats } = dependencies;
-    let database = log.pool().connect_options();
-    let (entitlements_runner, entitlements) = Runner::<Entitlements>::new((*database).clone(), shutdown.clone());
-    let (catalog_runner, catalog) = Runner::<Catalog>::new((*database).clone(), shutdown.clone());
-    let (ended_runner, ended_sessions) = Runner::<EndedSessions>::new((*database).clone(), shutdown.clone());
-    let (index_runner, event_index) = Runner::<AuthEventIndex>::new((*database).clone(), shutdown.clone());
-    let (member_runner, member_list) = Runner::<MemberList>::new((*database).clone(), shutdown.clone());
-    let (session_runner, session_list) = Runner::<SessionList>::new((*database).clone(), shutdown.clone());
     let mut tasks = JoinSet::new();
-    tasks.spawn(run_remote(entitlements_runner, core.clone(), nats.clone()));
-    tasks.spawn(run_remote(catalog_runner, core.clone(), nats.clone()));
-    tasks.spawn(run_local(ended_runner, log.clone()));
-    tasks.spawn(run_local(index_runner, log.clone()));
-    tasks.spawn(run_local(member_runner, log.clone()));
-    tasks.spawn(run_local(session_runner, log.clone()));
-    Running { entitlements, catalog, ended_sessions, event_index, member_list, session_list, tasks }
+    Running {
+        entitlements: remote::<Entitlements>(dependencies, shutdown, &mut tasks),
+        catalog: remote::<Catalog>(dependencies, shutdown, &mut tasks),
+        ended_sessions: local::<EndedSessions>(&dependencies.log, shutdown, &mut tasks),
+        event_index: local::<AuthEventIndex>(&dependencies.log, shutdown, &mut tasks),
+        member_list: local::<MemberList>(&dependencies.log, shutdown, &mut tasks),
+        session_list: local::<SessionList>(&dependencies.log, shutdown, &mut tasks),
+        tasks,
+    }
+}
+
+/// Starts a projection of the log beside it.
+pub(crate) fn local<P: Projection>(
+    log: &EventLog,
+    shutdown: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Progress {
+    let (runner, progress) = Runner::<P>::new((*log.pool().connect_options()).clone(), shutdown.clone());
+    tasks.spawn(run_local(runner, log.clone()));
+    progress
+}
+
+/// Starts a projection of the core log.
+fn remote<P: Projection>(
+    Dependencies { log, core, nats }: &Dependencies,
+    shutdown: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Progress {
+    let (runner, progress) = Runner::<P>::new((*log.pool().connect_options()).clone(), shutdown.clone());
+    tasks.spawn(run_remote(runner, core.clone(), nats.clone()));
+    progress
 }

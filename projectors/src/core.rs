@@ -1,6 +1,6 @@
 //! The projections that live in Core's database, started together.
 
-use crate::{CoreEventIndex, Progress, Runner, run_local};
+use crate::{CoreEventIndex, Progress, auth::local};
 use kisum_log::EventLog;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -15,9 +15,6 @@ pub struct Running {
 
 /// Starts `event_index_v1`. It retries by itself whatever may pass, so that starting never fails.
 pub fn spawn(log: &EventLog, shutdown: &watch::Receiver<bool>) -> Running {
-    let (runner, event_index) =
-        Runner::<CoreEventIndex>::new((*log.pool().connect_options()).clone(), shutdown.clone());
     let mut tasks = JoinSet::new();
-    tasks.spawn(run_local(runner, log.clone()));
-    Running { event_index, tasks }
+    Running { event_index: local::<CoreEventIndex>(log, shutdown, &mut tasks), tasks }
 }

@@ -24,6 +24,7 @@ mod member_list;
 mod progress;
 mod projection;
 mod rebuild;
+pub mod registry;
 mod runner;
 mod session_list;
 
@@ -38,6 +39,7 @@ pub use kisum_log::{LogPage, LogSource, SourceError};
 pub use member_list::MemberList;
 pub use progress::{Progress, Standing, Stopped};
 pub use projection::{ApplyError, Batch, Projection, Recorded};
-pub use rebuild::{RebuildError, Rebuilt, rebuild_local, rebuild_remote};
+pub use rebuild::{Compared, Difference, RebuildError, Stage, TableDifferences, rebuild_local, rebuild_remote};
+pub use registry::Registered;
 pub use runner::Runner;
 pub use session_list::SessionList;

@@ -2,40 +2,72 @@
 //!
 //! The whole log is folded anew into shadows: tables of the same names in the schema `rebuild`, by the code that folds
 //! the running projection. Rows that differ are found without a lock. Those alone are looked at again, few at a time,
-//! under the projection's lock and with the shadow folded as far as the projection is; what still differs is replaced
-//! by what the shadow says. The running projection waits for a few rows at most, and readers for nothing.
+//! under the projection's lock and with the shadow folded as far as the projection is; what still differs is told, and
+//! for a rebuild replaced by what the shadow says. The running projection waits for a few rows at most, and readers for
+//! nothing.
 //!
 //! It owns folding aside, comparing and repairing. It refuses to know any projection: keys and columns are the
 //! database's word.
 
+mod difference;
 mod shadow;
 mod table;
+
+pub use difference::{Compared, Difference, TableDifferences};
 
 use crate::{
     Poison, Projection,
     checkpoint::{lock, read_checkpoint},
 };
-use kisum_events::Cursor;
-use kisum_log::{EventLog, Follow, FollowError, LogSource};
+use kisum_events::{Cursor, Position};
+use kisum_log::{EventLog, FollowError, LogSource, Pages};
 use shadow::{Shadow, hold};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
 use std::time::Duration;
 use table::Table;
+use tokio::sync::watch;
 
-/// Most differing rows that one comparison names; there are as many comparisons as it takes.
+/// Most differing rows that one comparison names; a rebuild makes as many comparisons as it takes.
 const DIFFERING_MAX: usize = 100_000;
 /// Most rows that are looked at again under one lock.
 const REPAIR_MAX: usize = 500;
 /// How long the lock is kept while the shadow folds the last events; then it is let go and taken once more.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
-/// What a rebuild came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rebuilt {
-    /// The projection was compared with its log up to here.
-    pub through: Cursor,
-    /// Every table of the projection, and how many of its rows were wrong, missing or too many.
-    pub repaired: Vec<(&'static str, u64)>,
+/// What a comparison is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Rows that differ are made what the log says.
+    Repair,
+    /// They are told and left as they are.
+    Tell,
+}
+
+/// What a comparison is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// It has not begun.
+    #[default]
+    Waiting,
+    /// Folding the log aside.
+    Folding {
+        /// Everything up to here is folded.
+        at: Position,
+        /// The projection is here.
+        to: Position,
+    },
+    /// The log cannot be read for now, and is asked again.
+    Interrupted {
+        /// Why, with the whole chain of causes.
+        why: String,
+    },
+    /// Comparing, and repairing where it does.
+    Comparing {
+        /// Which table.
+        table: &'static str,
+        /// Rows that were found to differ so far.
+        rows: u64,
+    },
 }
 
 /// Why a rebuild ended. What was repaired by then is right; running it again is always safe.
@@ -82,8 +114,9 @@ pub enum RebuildError {
 ///
 /// # Errors
 /// [`RebuildError`].
-pub async fn rebuild_local<P: Projection>(log: &EventLog) -> Result<Rebuilt, RebuildError> {
-    rebuild::<P>(&log.pool().connect_options(), &|at| log.follow(at)).await
+pub async fn rebuild_local<P: Projection>(log: &EventLog) -> Result<Compared, RebuildError> {
+    let pages = Pages::from(log.pool().clone());
+    compare::<P>(&log.pool().connect_options(), &pages, Purpose::Repair, &watch::Sender::default()).await
 }
 
 /// Rebuilds a projection of a log that lives in another database.
@@ -93,28 +126,37 @@ pub async fn rebuild_local<P: Projection>(log: &EventLog) -> Result<Rebuilt, Reb
 pub async fn rebuild_remote<P: Projection>(
     database: &PgConnectOptions,
     source: &LogSource,
-) -> Result<Rebuilt, RebuildError> {
-    rebuild::<P>(database, &|at| Follow::new(source.clone(), P::LOG, at)).await
+) -> Result<Compared, RebuildError> {
+    compare::<P>(database, &Pages::from(source.clone()), Purpose::Repair, &watch::Sender::default()).await
 }
 
-async fn rebuild<P: Projection>(
+/// Folds the log aside and compares; repairs, where that is the purpose.
+pub(crate) async fn compare<P: Projection>(
     database: &PgConnectOptions,
-    begin: &(impl Fn(Cursor) -> Follow + Sync),
-) -> Result<Rebuilt, RebuildError> {
+    log: &Pages,
+    purpose: Purpose,
+    stage: &watch::Sender<Stage>,
+) -> Result<Compared, RebuildError> {
     let database = database.clone().application_name(&format!("kisum-rebuild-{}", P::NAME));
     let mut live = database.connect().await?;
-    let mut shadow = Shadow::<P, _>::open(database.connect().await?, begin).await?;
+    let mut shadow = Shadow::<P>::open(database.connect().await?, log, stage).await?;
     shadow.fold_through(standing::<P>(&mut live).await?).await?;
-    let mut repaired = Vec::with_capacity(P::TABLES.len());
+    let mut tables = Vec::with_capacity(P::TABLES.len());
     for name in P::TABLES {
         let table = Table::read(&mut live, name).await?;
-        let rows = repair(&mut live, &mut shadow, &table).await?;
-        tracing::info!(event = "projection.rebuilt", projection = P::NAME, table = name, repaired = rows);
-        repaired.push((*name, rows));
+        let found = compare_table(&mut live, &mut shadow, &table, purpose).await?;
+        tracing::info!(
+            event = "projection.compared",
+            projection = P::NAME,
+            table = name,
+            rows = found.rows(),
+            repaired = purpose == Purpose::Repair
+        );
+        tables.push(found);
     }
     let through = shadow.at();
     shadow.empty().await?;
-    Ok(Rebuilt { through, repaired })
+    Ok(Compared { through, tables })
 }
 
 /// Where the running projection is.
@@ -123,34 +165,43 @@ async fn standing<P: Projection>(live: &mut PgConnection) -> Result<Cursor, Rebu
     stored.filter(|at| at.epoch > 0).ok_or(RebuildError::NotBegun)
 }
 
-/// Makes a table equal to its shadow; answers how many rows were not.
-async fn repair<P: Projection, F: Fn(Cursor) -> Follow + Sync>(
+/// Finds what differs between a table and its shadow.
+async fn compare_table<P: Projection>(
     live: &mut PgConnection,
-    shadow: &mut Shadow<'_, P, F>,
+    shadow: &mut Shadow<'_, P>,
     table: &Table,
-) -> Result<u64, RebuildError> {
-    let mut repaired = 0;
+    purpose: Purpose,
+) -> Result<TableDifferences, RebuildError> {
+    let mut found = TableDifferences::of(table.name());
     loop {
         // Whatever came while the log was folded would differ.
         shadow.fold_through(standing::<P>(live).await?).await?;
+        shadow.compares(table.name(), found.rows());
         let differing = table.differing(live, DIFFERING_MAX).await?;
         shadow.check().await?;
         for keys in differing.chunks(REPAIR_MAX) {
-            repaired += repair_few(live, shadow, table, keys).await?;
+            compare_few(live, shadow, table, (keys, purpose), &mut found).await?;
+            shadow.compares(table.name(), found.rows());
         }
         if differing.len() < DIFFERING_MAX {
-            return Ok(repaired);
+            return Ok(found);
+        }
+        // What is left as it is would be found again and again.
+        if purpose == Purpose::Tell {
+            found.is_partial = true;
+            return Ok(found);
         }
     }
 }
 
-/// Looks at few rows again under the projection's lock, and replaces what is wrong.
-async fn repair_few<P: Projection, F: Fn(Cursor) -> Follow + Sync>(
+/// Looks at few rows again under the projection's lock, and replaces what is wrong where that is the purpose.
+async fn compare_few<P: Projection>(
     live: &mut PgConnection,
-    shadow: &mut Shadow<'_, P, F>,
+    shadow: &mut Shadow<'_, P>,
     table: &Table,
-    keys: &[String],
-) -> Result<u64, RebuildError> {
+    (keys, purpose): (&[String], Purpose),
+    found: &mut TableDifferences,
+) -> Result<(), RebuildError> {
     loop {
         // Without the lock first, so that as little as may be is left to fold under it.
         shadow.fold_through(standing::<P>(live).await?).await?;
@@ -162,9 +213,13 @@ async fn repair_few<P: Projection, F: Fn(Cursor) -> Follow + Sync>(
             // INVARIANT: a shadow that stands where the projection stands is what the projection has to be, whoever
             // folded it, and stays so until this transaction ends.
             hold(&mut tx, P::NAME, at).await?;
-            let rows = table.repair(&mut tx, keys).await?;
+            let differences = table.judge(&mut tx, keys).await?;
+            if purpose == Purpose::Repair && !differences.is_empty() {
+                table.repair(&mut tx, keys).await?;
+            }
             tx.commit().await?;
-            return Ok(rows);
+            found.add(differences);
+            return Ok(());
         }
         tx.rollback().await?;
     }

@@ -3,29 +3,39 @@
 //! It owns a connection on which the names of the projection's tables mean the shadows, and the order to fold a log
 //! exactly so far and no further.
 
-use super::RebuildError;
+use super::{RebuildError, Stage};
 use crate::{
     CommitError, Projection,
     checkpoint::{to_stored, to_stored_epoch},
-    commit::commit,
+    commit::{chain, commit},
     follow::COMMIT_MAX,
 };
 use kisum_events::Cursor;
-use kisum_log::{Follow, FollowError};
+use kisum_log::{Follow, FollowError, Pages};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use std::marker::PhantomData;
+use tokio::sync::watch;
+
+/// How often in a row the log may give no page, each time later and 5 s apart in the end, before a rebuild gives up:
+/// about half a minute.
+const INTERRUPTIONS_MAX: u32 = 15;
 
 /// A projection's shadow. A later rebuild takes it from an earlier one, which ends then.
-pub(super) struct Shadow<'a, P, F> {
+pub(super) struct Shadow<'a, P> {
     conn: PgConnection,
-    begin: &'a F,
+    log: &'a Pages,
+    stage: &'a watch::Sender<Stage>,
     at: Cursor,
     projection: PhantomData<fn() -> P>,
 }
 
-impl<'a, P: Projection, F: Fn(Cursor) -> Follow + Sync> Shadow<'a, P, F> {
+impl<'a, P: Projection> Shadow<'a, P> {
     /// Takes the shadow, and empties it.
-    pub(super) async fn open(mut conn: PgConnection, begin: &'a F) -> Result<Self, RebuildError> {
+    pub(super) async fn open(
+        mut conn: PgConnection,
+        log: &'a Pages,
+        stage: &'a watch::Sender<Stage>,
+    ) -> Result<Self, RebuildError> {
         sqlx::raw_sql("set search_path = rebuild, public").execute(&mut conn).await?;
         for table in P::TABLES.iter().copied().chain(["projection_checkpoint"]) {
             // INVARIANT: what folds here never reaches the running projection's tables.
@@ -39,7 +49,7 @@ impl<'a, P: Projection, F: Fn(Cursor) -> Follow + Sync> Shadow<'a, P, F> {
                 return Err(RebuildError::NoShadow { table });
             }
         }
-        let mut shadow = Self { conn, begin, at: Cursor::default(), projection: PhantomData };
+        let mut shadow = Self { conn, log, stage, at: Cursor::default(), projection: PhantomData };
         shadow.empty().await?;
         Ok(shadow)
     }
@@ -47,6 +57,11 @@ impl<'a, P: Projection, F: Fn(Cursor) -> Follow + Sync> Shadow<'a, P, F> {
     /// Everything up to here is folded.
     pub(super) const fn at(&self) -> Cursor {
         self.at
+    }
+
+    /// Says that a table is compared, and how many rows were found to differ by now.
+    pub(super) fn compares(&self, table: &'static str, rows: u64) {
+        self.stage.send_replace(Stage::Comparing { table, rows });
     }
 
     /// Folds the log up to `to` and no event further. Dropping the future loses nothing.
@@ -58,23 +73,35 @@ impl<'a, P: Projection, F: Fn(Cursor) -> Follow + Sync> Shadow<'a, P, F> {
             return Err(RebuildError::OtherEpoch { folded: self.at.epoch, now: to.epoch });
         }
         let mut follow = None;
+        let mut interruptions = 0_u32;
         while self.at.position < to.position {
-            let events = match follow.get_or_insert_with(|| (self.begin)(self.at)).next().await {
-                Ok(events) => events,
+            let (at, pages) = (self.at, self.log);
+            self.stage.send_replace(Stage::Folding { at: at.position, to: to.position });
+            let events = match follow.get_or_insert_with(|| Follow::new(pages.clone(), P::LOG, at)).next().await {
+                Ok(events) => {
+                    interruptions = 0;
+                    events
+                }
                 Err(FollowError::OtherEpoch { now, .. }) => {
                     return Err(RebuildError::OtherEpoch { folded: self.at.epoch, now });
                 }
                 // Its next answer waits until it is time to ask again.
-                Err(FollowError::Interrupted { source, .. }) => {
-                    tracing::warn!(event = "projection.rebuild_waits", projection = P::NAME, error = %source);
+                Err(FollowError::Interrupted { source, .. }) if interruptions < INTERRUPTIONS_MAX => {
+                    interruptions = interruptions.saturating_add(1);
+                    let why = chain(&source);
+                    tracing::warn!(event = "projection.rebuild_waits", projection = P::NAME, error = why);
+                    self.stage.send_replace(Stage::Interrupted { why });
                     continue;
                 }
-                Err(error @ FollowError::BeyondHead { .. }) => return Err(RebuildError::Log(error)),
+                Err(error @ (FollowError::BeyondHead { .. } | FollowError::Interrupted { .. })) => {
+                    return Err(RebuildError::Log(error));
+                }
             };
             let wanted = events.partition_point(|event| event.position <= to.position);
             for batch in events.get(..wanted).unwrap_or_default().chunks(COMMIT_MAX) {
                 let committed = commit::<P>(&mut self.conn, to.epoch, batch).await.map_err(of_commit)?;
                 self.at = committed.cursor;
+                self.stage.send_replace(Stage::Folding { at: self.at.position, to: to.position });
                 if let Some(poison) = committed.poison {
                     return Err(RebuildError::Poisoned(poison));
                 }
