@@ -10,6 +10,7 @@ pub mod local;
 pub mod log;
 pub mod migrate;
 pub mod platform;
+pub mod projections;
 pub mod seed;
 pub mod serve;
 pub mod service_token;

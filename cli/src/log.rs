@@ -99,7 +99,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Epoch { .. } => database.owner_url_variable(),
         _ => database.url_variable(),
     };
-    let pool = connect(log, args.url, variable).await?;
+    let pool = connect(log, args.url, variable, "kisum-log").await?;
     let print = |event: &Envelope| show::print(event, args.json);
     match args.command {
         Command::Head => head(&pool, log, args.json).await,
@@ -117,13 +117,18 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     }
 }
 
-async fn connect(log: Log, url: Option<String>, variable: &str) -> Result<PgPool> {
+/// Connects to a log's database, by `url` or the variable, under the given name.
+///
+/// # Errors
+/// Exit code 2 without a URL, 3 when nobody answers.
+pub(crate) async fn connect(log: Log, url: Option<String>, variable: &str, application: &str) -> Result<PgPool> {
     let url = url.or_else(|| ambient::variable(variable));
     let url = url.ok_or_else(|| Usage::new(format!("{variable} is not set")))?;
     let options = url.parse::<sqlx::postgres::PgConnectOptions>();
     let options = options.map_err(|_| Usage::new(format!("what is given for {variable} is no URL")))?;
-    // Verifying reads a whole log in a few long statements; the role's own limit is made for requests.
-    let options = options.application_name("kisum-log").options([("statement_timeout", "0")]);
+    // Verifying reads a whole log in a few long statements, comparing a whole table; the role's own limit is made for
+    // requests.
+    let options = options.application_name(application).options([("statement_timeout", "0")]);
     let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(CONNECT_MAX);
     Ok(pool.connect_with(options).await.map_err(|source| Unreachable { log, source })?)
 }

@@ -4,7 +4,7 @@
 use clap::{Parser, Subcommand};
 use kisum::{
     local::{failure::with_causes, up},
-    log, migrate, platform, seed, serve, service_token, smoke_command, usage,
+    log, migrate, platform, projections, seed, serve, service_token, smoke_command, usage,
 };
 use std::process::ExitCode;
 
@@ -26,6 +26,8 @@ enum Command {
     Migrate(migrate::Args),
     /// Look at a log, follow it, verify it.
     Log(log::Args),
+    /// Look at read models, compare them with their logs, repair them.
+    Projections(projections::Args),
     /// Make the demo, and synthetic companies, through the running services.
     Seed(seed::Args),
     /// Check that the running platform keeps its promises.
@@ -60,6 +62,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => up::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Log(args) => log::run(args).await,
+        Command::Projections(args) => projections::run(args).await,
         Command::Seed(args) => seed::run(args).await,
         Command::Smoke(args) => smoke_command::run(args).await,
         Command::ServiceToken(args) => service_token::run(&args),
@@ -71,7 +74,8 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     let asked = |cause| {
         let of_database =
             || migrate::exit_code(cause).or_else(|| log::exit_code(cause)).or_else(|| usage::exit_code(cause));
-        serve::exit_code(cause).or_else(of_database).or_else(|| platform::exit_code(cause))
+        let of_projection = || projections::exit_code(cause).or_else(of_database);
+        serve::exit_code(cause).or_else(of_projection).or_else(|| platform::exit_code(cause))
     };
     error.chain().find_map(asked).unwrap_or(1)
 }

@@ -46,23 +46,38 @@ pub struct LogDatabase {
 
 /// Makes an empty database with the migrations of `auth_db`.
 pub async fn fresh_log(stack: &Stack) -> LogDatabase {
+    fresh_log_of(stack, Log::Auth).await
+}
+
+/// Makes an empty database with the migrations of a log's database.
+pub async fn fresh_log_of(stack: &Stack, log: Log) -> LogDatabase {
+    let database = database_of(log);
+    let (run, relay) = (database.runtime_role(), database.relay_role().unwrap_or_default());
     let name = format!("log_{}", new_uuid().simple());
     let mut conn = PgConnection::connect(&superuser_url(stack, "postgres"))
         .await
         .unwrap_or_else(|error| panic!("the superuser: {error}"));
-    let owner = Database::Auth.owner();
+    let owner = database.owner();
     for sql in [
         format!("create database {name} owner {owner}"),
         format!("revoke connect, temporary on database {name} from public"),
-        format!("grant connect on database {name} to kisum_auth, kisum_relay_auth"),
+        format!("grant connect on database {name} to {run}, {relay}"),
     ] {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap_or_else(|error| panic!("{error}"));
     }
-    databases::migrate(Database::Auth, &role_url(stack, owner, &name)).await.unwrap_or_else(|error| panic!("{error}"));
+    databases::migrate(database, &role_url(stack, owner, &name)).await.unwrap_or_else(|error| panic!("{error}"));
     LogDatabase {
         superuser_url: superuser_url(stack, &name),
-        run_url: role_url(stack, "kisum_auth", &name),
-        relay_url: role_url(stack, "kisum_relay_auth", &name),
+        run_url: role_url(stack, run, &name),
+        relay_url: role_url(stack, relay, &name),
+    }
+}
+
+/// The database that a log stands in.
+pub const fn database_of(log: Log) -> Database {
+    match log {
+        Log::Auth => Database::Auth,
+        Log::Core => Database::Core,
     }
 }
 
@@ -84,10 +99,15 @@ pub async fn pool(url: &str) -> PgPool {
 /// The `DATA_ENCRYPTION_KEYS` of logs that tests open.
 pub const DATA_KEYS: &str = "1:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 
-/// Opens a log as the run-time role does.
+/// Opens the auth log of a database as the run-time role does.
 pub async fn open(database: &LogDatabase) -> EventLog {
+    open_log(database, Log::Auth).await
+}
+
+/// Opens the log of a database as the run-time role does.
+pub async fn open_log(database: &LogDatabase, log: Log) -> EventLog {
     let sealer = Sealer::new(DATA_KEYS).unwrap_or_else(|error| panic!("{error}"));
-    EventLog::open(Log::Auth, &database.run_url, pool(&database.run_url).await, sealer)
+    EventLog::open(log, &database.run_url, pool(&database.run_url).await, sealer)
         .await
         .unwrap_or_else(|error| panic!("{error}"))
 }

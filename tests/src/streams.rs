@@ -6,7 +6,7 @@ use crate::{
 };
 use async_nats::jetstream::{self, stream::Stream};
 use futures_util::StreamExt as _;
-use kisum::local::{Part, Stack, databases::Database};
+use kisum::local::{Part, Stack};
 use kisum_events::{Envelope, Log, header, subject_for};
 use kisum_log::{EventLog, Loaded, read};
 use std::{
@@ -23,10 +23,20 @@ const ASKED_AT_ONCE: usize = 64;
 
 /// The database of a stack's auth log.
 pub fn auth_database(stack: &Stack) -> LogDatabase {
+    database(stack, Log::Auth)
+}
+
+/// The database of one of a stack's logs.
+pub fn database(stack: &Stack, log: Log) -> LogDatabase {
+    let database = servers::database_of(log);
     let url = |role: &str| {
-        stack.addresses_with(|at| at.database(Database::Auth, role)).unwrap_or_else(|failure| panic!("{failure}"))
+        stack.addresses_with(|at| at.database(database, role)).unwrap_or_else(|failure| panic!("{failure}"))
     };
-    LogDatabase { superuser_url: url("postgres"), run_url: url("kisum_auth"), relay_url: url("kisum_relay_auth") }
+    LogDatabase {
+        superuser_url: url("postgres"),
+        run_url: url(database.runtime_role()),
+        relay_url: url(database.relay_role().unwrap_or_default()),
+    }
 }
 
 /// The auth log of a stack, opened as Auth does.

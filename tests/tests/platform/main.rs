@@ -19,6 +19,7 @@ mod lists;
 mod log_command;
 mod matrix;
 mod projections;
+mod projections_command;
 mod queries;
 mod rebuild;
 mod redis;
