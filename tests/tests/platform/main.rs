@@ -22,6 +22,7 @@ mod projection_tables;
 mod projections;
 mod projections_command;
 mod queries;
+mod random_commands;
 mod rebuild;
 mod redis;
 mod relay;
