@@ -47,13 +47,20 @@ impl Process {
 
     /// The relay of the auth log, on any port, with other variables than a stack's where `changed` says so.
     pub fn relay(stack: &Stack, changed: &[(&str, &str)]) -> Self {
-        let mut environment = stack.environment(Part::RelayAuth).unwrap_or_else(|failure| panic!("{failure}"));
-        environment.insert("OPS_LISTEN_ADDR".to_owned(), "127.0.0.1:0".to_owned());
+        Self::service(stack, Part::RelayAuth, changed)
+    }
+
+    /// One more process of a service of a stack, on any ports, with other variables where `changed` says so.
+    pub fn service(stack: &Stack, part: Part, changed: &[(&str, &str)]) -> Self {
+        let mut environment = stack.environment(part).unwrap_or_else(|failure| panic!("{failure}"));
+        for listener in ["LISTEN_ADDR", "OPS_LISTEN_ADDR"] {
+            environment.entry(listener.to_owned()).and_modify(|address| "127.0.0.1:0".clone_into(address));
+        }
         environment.extend(changed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let binary = kisum::local::stack::binary_beside_this().unwrap_or_else(|failure| panic!("{failure}"));
         let mut command = vec![binary.display().to_string()];
-        command.extend(Part::RelayAuth.serve_arguments().iter().map(|&word| word.to_owned()));
-        Self::start(stack, "relay", command, environment)
+        command.extend(part.serve_arguments().iter().map(|&word| word.to_owned()));
+        Self::start(stack, part.name(), command, environment)
     }
 
     /// A `kisum-writer`, with `failpoints` armed unless they are empty.

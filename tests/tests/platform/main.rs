@@ -18,6 +18,7 @@ mod freshness;
 mod lists;
 mod log_command;
 mod matrix;
+mod projection_kills;
 mod projection_tables;
 mod projections;
 mod projections_command;
