@@ -11,7 +11,7 @@ use super::{
 };
 use crate::shared::{
     extract::ApiQuery,
-    paging::{Page, PageQuery, PageRequest},
+    paging::{ListOf, Page, PageQuery, PageRequest},
     problem::{self, Problem},
     respond::{Success, SuccessBody},
 };
@@ -66,13 +66,13 @@ pub(super) async fn my_companies(
     carried: Carried,
     ApiQuery(query): ApiQuery<PageQuery>,
 ) -> Result<Success<MyCompanies>, Problem> {
-    let page: PageRequest<i64> = query.request()?;
+    let page: PageRequest<i64> = query.request(ListOf::new("my companies", person.user, &()))?;
     lists::settle(&auth, &auth.member_list, carried).await?;
     let (as_of, rows) = select(&auth, person.user, &page).await?;
     let streams = rows.iter().map(|row| StreamName::company(row.company));
     let loaded = auth.log.load_all::<Company>(streams).await.map_err(problem::of_load)?;
     let companies = loaded.into_iter().map(|company| (company.stream, company.state)).collect();
-    let page = Page::of(rows, page.limit, |row| row.position, |row| row.view(&companies));
+    let page = Page::of(rows, &page, |row| row.position, |row| row.view(&companies));
     Ok(Success(MyCompanies { page, as_of }))
 }
 

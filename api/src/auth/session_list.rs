@@ -1,28 +1,29 @@
-//! `GET /auth/sessions`: where the caller is signed in.
+//! `GET /auth/sessions`: where the caller is signed in, page by page.
 
 use super::{
     Auth,
     companies::Carried,
     lists::{self, ListAsOf},
     person::Person,
-    sessions::SESSIONS_MAX,
 };
 use crate::shared::{
+    extract::ApiQuery,
+    paging::{ListOf, Page, PageQuery, PageRequest},
     problem::{self, Problem},
     respond::{Success, SuccessBody},
 };
 use axum::extract::State;
-use kisum_events::{AuthMethod, Timestamp};
+use kisum_events::{AuthMethod, Timestamp, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Where the caller is signed in.
+/// A page of where the caller is signed in.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Sessions {
-    /// Live sessions, the newest first.
-    items: Vec<SessionView>,
+    #[serde(flatten)]
+    page: Page<SessionView>,
     /// What the list was made from.
     as_of: ListAsOf,
 }
@@ -54,15 +55,48 @@ struct SessionView {
 
 /// Lists the caller's live sessions, the newest first.
 #[utoipa::path(get, path = "/auth/sessions", tag = "sessions", security(("bearer" = [])),
-    params(("X-Access-Position" = Option<String>, Header, description = "What the list must contain.")),
-    responses((status = 200, description = "Live sessions, at most 100.", body = SuccessBody<Sessions>)))]
+    params(PageQuery, ("X-Access-Position" = Option<String>, Header, description = "What the list must contain.")),
+    responses((status = 200, description = "A page of live sessions; there are at most 100.",
+        body = SuccessBody<Sessions>)))]
 pub(super) async fn list_own(
     State(auth): State<Auth>,
     person: Person,
     carried: Carried,
+    ApiQuery(query): ApiQuery<PageQuery>,
 ) -> Result<Success<Sessions>, Problem> {
+    let page: PageRequest<(i64, Uuid)> = query.request(ListOf::new("sessions", person.user, &()))?;
     lists::settle(&auth, &auth.session_list, carried).await?;
-    // One statement, one snapshot of the rows and of what they stand for.
+    let (as_of, rows) = select(&auth, person.user, &page).await?;
+    let view = |row: Row| row.view(person.session.uuid());
+    Ok(Success(Sessions { page: Page::of(rows, &page, |row| (row.started_at, row.id), view), as_of }))
+}
+
+struct Row {
+    id: Uuid,
+    amr: String,
+    started_at: i64,
+    refreshed_at: Option<i64>,
+    idle_until: i64,
+    absolute_until: i64,
+}
+
+impl Row {
+    fn view(self, current: Uuid) -> SessionView {
+        SessionView {
+            id: self.id,
+            current: self.id == current,
+            amr: serde_json::from_str(&self.amr).unwrap_or_default(),
+            started_at: Timestamp::from_micros(self.started_at),
+            refreshed_at: self.refreshed_at.map(Timestamp::from_micros),
+            idle_until: Timestamp::from_micros(self.idle_until),
+            absolute_until: Timestamp::from_micros(self.absolute_until),
+        }
+    }
+}
+
+/// One statement, one snapshot of the rows and of what they stand for.
+async fn select(auth: &Auth, user: UserId, page: &PageRequest<(i64, Uuid)>) -> Result<(ListAsOf, Vec<Row>), Problem> {
+    let (before, before_id) = page.after.unwrap_or((i64::MAX, Uuid::max()));
     let rows = sqlx::query!(
         r#"select log_epoch_check() as "current!", p.epoch as "epoch?", p.position as "position?",
                   s.session_id as "session_id?", s.amr as "amr?", s.started_at as "started_at?", s.refreshed_at,
@@ -71,27 +105,28 @@ pub(super) async fn list_own(
            left join projection_checkpoint p on p.name = 'session_list_v1'
            left join session_list_v1 s
                on s.user_id = $1 and s.ended_at is null and least(s.idle_until, s.absolute_until) > $2
-           order by s.started_at desc, s.session_id desc limit $3"#,
-        person.user.uuid(),
+               and (s.started_at, s.session_id) < ($3, $4)
+           order by s.started_at desc, s.session_id desc limit $5"#,
+        user.uuid(),
         auth.clock.now().micros(),
-        SESSIONS_MAX
+        before,
+        before_id,
+        page.fetch()
     )
     .fetch_all(auth.log.pool())
     .await
     .map_err(|error| problem::of_load(error.into()))?;
     let first = rows.first().ok_or_else(Problem::internal)?;
     let as_of = ListAsOf::read(first.current, first.epoch, first.position)?;
-    let items = rows.into_iter().filter_map(|row| {
-        let id = row.session_id?;
-        Some(SessionView {
-            id,
-            current: id == person.session.uuid(),
-            amr: serde_json::from_str(&row.amr?).unwrap_or_default(),
-            started_at: Timestamp::from_micros(row.started_at?),
-            refreshed_at: row.refreshed_at.map(Timestamp::from_micros),
-            idle_until: Timestamp::from_micros(row.idle_until?),
-            absolute_until: Timestamp::from_micros(row.absolute_until?),
+    let rows = rows.into_iter().filter_map(|row| {
+        Some(Row {
+            id: row.session_id?,
+            amr: row.amr?,
+            started_at: row.started_at?,
+            refreshed_at: row.refreshed_at,
+            idle_until: row.idle_until?,
+            absolute_until: row.absolute_until?,
         })
     });
-    Ok(Success(Sessions { items: items.collect(), as_of }))
+    Ok((as_of, rows.collect()))
 }

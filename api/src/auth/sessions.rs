@@ -23,7 +23,7 @@ use kisum_log::{Append, Loaded};
 use uuid::Uuid;
 
 /// Live sessions that a person may have (contract, *Auth*).
-pub(super) const SESSIONS_MAX: i64 = 100;
+const SESSIONS_MAX: i64 = 100;
 /// Sessions that give way to one sign-in at most; what is still too many gives way to the next.
 const GIVING_WAY_MAX: i64 = 16;
 

@@ -1,12 +1,13 @@
 //! Business backends: each its own database and listener pair, all behind the same guard.
 //!
-//! It owns what they share: configuration, start, readiness, and the note of whose request it is. It refuses to decide
+//! It owns what they share: configuration, start, readiness, lists, creation, and the note of whose request it is. It refuses to decide
 //! about access: a route asks for a `Permit`, and the company comes from it alone.
 
 pub mod basic;
+mod commands;
 mod config;
 pub mod finance;
-mod keyed;
+mod records;
 mod text;
 
 use crate::shared::{

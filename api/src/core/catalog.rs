@@ -5,7 +5,7 @@
 use super::Core;
 use crate::shared::{
     extract::ApiQuery,
-    paging::{Page, PageQuery, PageRequest},
+    paging::{ListOf, Page, PageQuery, PageRequest},
     problem::{self, Problem},
     respond::{Success, SuccessBody},
 };
@@ -115,15 +115,13 @@ async fn list<A: Aggregate, V>(
     query: PageQuery,
     view: impl Fn(String, A) -> V,
 ) -> Result<Success<Page<V>>, Problem> {
-    let request: PageRequest<String> = query.request()?;
+    let request: PageRequest<String> = query.request(ListOf::new(kind, "catalog", &()))?;
     let names = names(core, kind, &request).await?;
-    let mut states = Vec::with_capacity(names.len());
-    for name in names {
-        let loaded = core.log.load::<A>(&name).await.map_err(problem::of_load)?;
-        states.push((name.id().to_owned(), loaded.state));
-    }
+    let loaded = core.log.load_all::<A>(names).await.map_err(problem::of_load)?;
+    let mut states: Vec<_> = loaded.into_iter().map(|loaded| (loaded.stream.id().to_owned(), loaded.state)).collect();
+    states.sort_by(|(one, _), (other, _)| one.cmp(other));
     let key_of = |(key, _): &(String, A)| key.clone();
-    Ok(Success(Page::of(states, request.limit, key_of, |(key, state)| view(key, state))))
+    Ok(Success(Page::of(states, &request, key_of, |(key, state)| view(key, state))))
 }
 
 async fn names(core: &Core, kind: &str, request: &PageRequest<String>) -> Result<Vec<StreamName>, Problem> {

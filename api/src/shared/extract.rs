@@ -98,6 +98,10 @@ pub(super) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem>
     if holds_escaped_nul(bytes) {
         return Err(Problem::validation("The body holds a NUL character."));
     }
+    // A list would be read as the fields of a struct, in order: no document says so, and none is named.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        return Err(Problem::validation("The body is not of the documented shape."));
+    }
     let mut unknown = None;
     let mut note = |path: serde_ignored::Path<'_>| {
         unknown.get_or_insert_with(|| shorten(&path.to_string()));
@@ -146,7 +150,7 @@ fn holds_encoded_nul(text: &str) -> bool {
 }
 
 /// Finds `\u0000` in JSON text; `\\u0000`, a backslash followed by five characters, is another thing.
-fn holds_escaped_nul(bytes: &[u8]) -> bool {
+pub(super) fn holds_escaped_nul(bytes: &[u8]) -> bool {
     let mut rest = bytes.iter();
     while let Some(byte) = rest.next() {
         if *byte == b'\\' {
@@ -220,6 +224,11 @@ mod tests {
         for bad in ["", "{", "{}}", "nonsense", "{\"password\":\"\u{1}\"}"] {
             assert!(refusal(bad).starts_with("The body is not valid JSON") || bad == "{}}", "{bad}");
         }
+    }
+
+    #[test]
+    fn a_list_of_values_is_no_object() {
+        assert_eq!(refusal(r#" ["p",{"street":"x","number":7}]"#), "The body is not of the documented shape.");
     }
 
     #[test]

@@ -57,6 +57,11 @@ impl Idempotency {
         self.key
     }
 
+    /// SHA-256 of the body, byte for byte as it was sent.
+    pub const fn body_hash(&self) -> &[u8; 32] {
+        &self.body_hash
+    }
+
     /// Whether the client named a key.
     pub const fn is_keyed(&self) -> bool {
         self.key.is_some()

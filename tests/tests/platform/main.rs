@@ -9,6 +9,7 @@ mod contexts;
 mod conventions;
 mod core_away;
 mod crash;
+mod creates;
 mod edges;
 mod epoch;
 mod event_index;

@@ -32,6 +32,7 @@ fn runs_on(path: &str) -> Vec<(Database, &'static str)> {
             vec![(Database::Auth, "kisum_auth")]
         }
         path if path.starts_with("api/src/core/") => vec![(Database::Core, "kisum_core")],
+        "api/src/business/commands.rs" => vec![(Database::Basic, "kisum_basic"), (Database::Finance, "kisum_finance")],
         path if path.contains("business") && path.contains("basic") => vec![(Database::Basic, "kisum_basic")],
         path if path.contains("business") && path.contains("finance") => vec![(Database::Finance, "kisum_finance")],
         other => panic!("nobody has said which database the queries of {other} run on"),

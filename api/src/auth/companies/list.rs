@@ -15,7 +15,7 @@ use crate::{
     },
     shared::{
         extract::ApiQuery,
-        paging::{Page, PageQuery, PageRequest},
+        paging::{ListOf, Page, PageQuery, PageRequest},
         problem::{self, Problem},
         respond::{Success, SuccessBody},
     },
@@ -91,11 +91,12 @@ pub(super) async fn list_members(
     ApiQuery(query): ApiQuery<MembersQuery>,
 ) -> Result<Success<Members>, Problem> {
     let filter = Filter { statuses: statuses(query.status), role: query.tenant_role };
-    let page: PageRequest<i64> = PageQuery::new(query.limit, query.cursor).request()?;
+    let list = ListOf::new("members", actor.company, &(query.status, query.tenant_role));
+    let page: PageRequest<i64> = PageQuery::new(query.limit, query.cursor).request(list)?;
     lists::settle(&auth, &auth.member_list, carried).await?;
     let (as_of, rows) = select(&auth, actor.company, &filter, &page).await?;
     let people = people(&auth, &rows).await?;
-    let page = Page::of(rows, page.limit, |row| row.position, |row| row.view(&people));
+    let page = Page::of(rows, &page, |row| row.position, |row| row.view(&people));
     Ok(Success(Members { page, as_of }))
 }
 

@@ -2,22 +2,26 @@
 
 use super::permissions::{CreateEvents, ReadEvents};
 use crate::{
-    business::{Backend, keyed, note, text},
+    business::{
+        Backend, note,
+        records::{self, Names, Record},
+        text,
+    },
     shared::{
         ambient,
         extract::ApiQuery,
         idempotency::ApiCommand,
         paging::{Page, PageQuery, PageRequest},
-        problem::{self, Problem},
+        problem::Problem,
         respond::{Created, Success, SuccessBody},
     },
 };
 use axum::extract::State;
-use kisum_events::{CompanyId, Timestamp, UserId};
+use kisum_events::{CompanyId, Timestamp};
 use kisum_guard::Permit;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 /// Characters of a title; the table's check says the same.
@@ -78,21 +82,54 @@ impl From<Row> for EventView {
     }
 }
 
+/// Which events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EventsQuery {
+    /// Items of the page, 1 to 200.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u16>,
+    /// Where the page before ended, as that page's `nextCursor` says.
+    cursor: Option<String>,
+    /// Only those whose title holds this, in whatever case.
+    #[param(min_length = 1, max_length = 200)]
+    title: Option<String>,
+    /// Only those that start at this instant or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    starts_from: Option<Timestamp>,
+    /// Only those that start before this instant.
+    #[param(value_type = Option<String>, format = DateTime)]
+    starts_before: Option<Timestamp>,
+}
+
+/// What a list of events leaves out.
+#[derive(Debug, Serialize)]
+pub(super) struct Filter {
+    title: Option<String>,
+    starts: text::Span,
+}
+
+impl EventsQuery {
+    fn read(self) -> Result<(PageQuery, Filter), Problem> {
+        let title = self.title.map(|title| text::checked("title", &title, TITLE_CHARS_MAX)).transpose()?;
+        let starts = text::span(self.starts_from, self.starts_before)?;
+        Ok((PageQuery::new(self.limit, self.cursor), Filter { title, starts }))
+    }
+}
+
 /// Lists the company's events, the newest first.
 #[utoipa::path(get, path = "/api/events", tag = "events",
-    params(PageQuery, ("x-org" = String, Header, description = "The company, by id or short name.")),
+    params(EventsQuery, ("x-org" = String, Header, description = "The company, by id or short name.")),
     security(("bearer" = [])),
     responses((status = 200, description = "A page of events.", body = SuccessBody<Page<EventView>>)))]
 pub(super) async fn list_events(
     permit: Permit<ReadEvents>,
     State(backend): State<Backend>,
-    ApiQuery(query): ApiQuery<PageQuery>,
+    ApiQuery(query): ApiQuery<EventsQuery>,
 ) -> Result<Success<Page<EventView>>, Problem> {
-    note(&permit);
-    let page: PageRequest<Uuid> = query.request()?;
-    let mut conn = backend.pool.acquire().await.map_err(problem::of_query)?;
-    let rows = select(&mut conn, permit.company_id(), &page).await.map_err(problem::of_query)?;
-    Ok(Success(Page::of(rows, page.limit, |row| row.id, EventView::from)))
+    let (page, filter) = query.read()?;
+    records::list::<Row, _>(&backend, &permit, page, &filter).await.map(Success)
 }
 
 /// Plans an event.
@@ -115,65 +152,68 @@ pub(super) async fn create_event(
         created_by: permit.user_id().uuid(),
         created_at: backend.clock.now().micros(),
     };
-    let mut conn = backend.pool.acquire().await.map_err(problem::of_query)?;
-    if insert(&mut conn, &row, idempotency.key()).await.map_err(problem::of_query)? {
-        return Ok(Created(row.into()));
+    records::create(&backend, &permit, &idempotency, row).await.map(Created)
+}
+
+impl Record for Row {
+    type Filter = Filter;
+    type View = EventView;
+
+    const NAMES: Names = Names { list: "events", create: "events.create" };
+
+    fn id(&self) -> Uuid {
+        self.id
     }
-    let earlier = select_keyed(&mut conn, permit.company_id(), permit.user_id(), idempotency.key());
-    let earlier = earlier.await.map_err(problem::of_query)?;
-    let row = keyed::same_command(earlier, |it| it.title == row.title && it.starts_at == row.starts_at)?;
-    Ok(Created(row.into()))
-}
 
-async fn select(
-    conn: &mut PgConnection,
-    company: CompanyId,
-    page: &PageRequest<Uuid>,
-) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as!(
-        Row,
-        "select id, company_id, title, starts_at, created_by, created_at from basic_event
-         where company_id = $1 and ($2::uuid is null or id < $2) order by id desc limit $3",
-        company.uuid(),
-        page.after,
-        page.fetch()
-    )
-    .fetch_all(conn)
-    .await
-}
+    async fn select(
+        conn: &mut PgConnection,
+        company: CompanyId,
+        filter: &Filter,
+        page: &PageRequest<Uuid>,
+    ) -> Result<Vec<Self>, sqlx::Error> {
+        sqlx::query_as!(
+            Self,
+            "select id, company_id, title, starts_at, created_by, created_at from basic_event
+             where company_id = $1 and ($2::uuid is null or id < $2)
+                 and ($3::text is null or strpos(lower(title), lower($3)) > 0)
+                 and ($4::bigint is null or starts_at >= $4) and ($5::bigint is null or starts_at < $5)
+             order by id desc limit $6",
+            company.uuid(),
+            page.after,
+            filter.title,
+            filter.starts.from.map(Timestamp::micros),
+            filter.starts.before.map(Timestamp::micros),
+            page.fetch()
+        )
+        .fetch_all(conn)
+        .await
+    }
 
-/// Whether the row was inserted; not when the same person used the key before in the same company.
-async fn insert(conn: &mut PgConnection, row: &Row, key: Option<Uuid>) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query!(
-        "insert into basic_event (id, company_id, title, starts_at, created_by, created_at, idempotency_key)
-         values ($1, $2, $3, $4, $5, $6, $7) on conflict on constraint basic_event_command do nothing",
-        row.id,
-        row.company_id,
-        row.title,
-        row.starts_at,
-        row.created_by,
-        row.created_at,
-        key
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
+    async fn find(conn: &mut PgConnection, company: CompanyId, id: Uuid) -> Result<Option<Self>, sqlx::Error> {
+        sqlx::query_as!(
+            Self,
+            "select id, company_id, title, starts_at, created_by, created_at from basic_event
+             where company_id = $1 and id = $2",
+            company.uuid(),
+            id
+        )
+        .fetch_optional(conn)
+        .await
+    }
 
-async fn select_keyed(
-    conn: &mut PgConnection,
-    company: CompanyId,
-    user: UserId,
-    key: Option<Uuid>,
-) -> Result<Option<Row>, sqlx::Error> {
-    sqlx::query_as!(
-        Row,
-        "select id, company_id, title, starts_at, created_by, created_at from basic_event
-         where company_id = $1 and created_by = $2 and idempotency_key = $3",
-        company.uuid(),
-        user.uuid(),
-        key
-    )
-    .fetch_optional(conn)
-    .await
+    async fn insert(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "insert into basic_event (id, company_id, title, starts_at, created_by, created_at)
+             values ($1, $2, $3, $4, $5, $6)",
+            self.id,
+            self.company_id,
+            self.title,
+            self.starts_at,
+            self.created_by,
+            self.created_at
+        )
+        .execute(conn)
+        .await
+        .map(drop)
+    }
 }

@@ -2,22 +2,26 @@
 
 use super::permissions::{CreateBills, ReadBills};
 use crate::{
-    business::{Backend, keyed, note, text},
+    business::{
+        Backend, note,
+        records::{self, Names, Record},
+        text,
+    },
     shared::{
         ambient,
         extract::ApiQuery,
         idempotency::ApiCommand,
         paging::{Page, PageQuery, PageRequest},
-        problem::{self, Problem},
+        problem::Problem,
         respond::{Created, Success, SuccessBody},
     },
 };
 use axum::extract::State;
-use kisum_events::{CompanyId, Timestamp, UserId};
+use kisum_events::{CompanyId, Timestamp};
 use kisum_guard::Permit;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 /// Characters of a bill's number; the table's check says the same.
@@ -46,11 +50,15 @@ impl BillBody {
             let message = format!("The field amountCents is not a number from 0 to {AMOUNT_CENTS_MAX}.");
             return Err(Problem::validation(message));
         }
-        if self.currency.len() != 3 || !self.currency.bytes().all(|b| b.is_ascii_uppercase()) {
-            return Err(Problem::validation("The field currency is not a code of ISO 4217 such as EUR."));
-        }
+        check_currency(&self.currency)?;
         text::checked("number", &self.number, NUMBER_CHARS_MAX)
     }
+}
+
+fn check_currency(text: &str) -> Result<(), Problem> {
+    let is_code = text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase());
+    let refused = || Problem::validation("The field currency is not a code of ISO 4217 such as EUR.");
+    is_code.then_some(()).ok_or_else(refused)
 }
 
 /// A bill.
@@ -98,21 +106,60 @@ impl From<Row> for BillView {
     }
 }
 
+/// Which bills.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BillsQuery {
+    /// Items of the page, 1 to 200.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u16>,
+    /// Where the page before ended, as that page's `nextCursor` says.
+    cursor: Option<String>,
+    /// Only those whose number holds this, in whatever case.
+    #[param(min_length = 1, max_length = 64)]
+    number: Option<String>,
+    /// Only those in this currency, ISO 4217.
+    #[param(pattern = "^[A-Z]{3}$")]
+    currency: Option<String>,
+    /// Only those that were entered at this instant or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    created_from: Option<Timestamp>,
+    /// Only those that were entered before this instant.
+    #[param(value_type = Option<String>, format = DateTime)]
+    created_before: Option<Timestamp>,
+}
+
+/// What a list of bills leaves out.
+#[derive(Debug, Serialize)]
+pub(super) struct Filter {
+    number: Option<String>,
+    currency: Option<String>,
+    created: text::Span,
+}
+
+impl BillsQuery {
+    fn read(self) -> Result<(PageQuery, Filter), Problem> {
+        let number = self.number.map(|number| text::checked("number", &number, NUMBER_CHARS_MAX)).transpose()?;
+        self.currency.as_deref().map_or(Ok(()), check_currency)?;
+        let created = text::span(self.created_from, self.created_before)?;
+        let filter = Filter { number, currency: self.currency, created };
+        Ok((PageQuery::new(self.limit, self.cursor), filter))
+    }
+}
+
 /// Lists the company's bills, the newest first.
 #[utoipa::path(get, path = "/api/bills", tag = "bills",
-    params(PageQuery, ("x-org" = String, Header, description = "The company, by id or short name.")),
+    params(BillsQuery, ("x-org" = String, Header, description = "The company, by id or short name.")),
     security(("bearer" = [])),
     responses((status = 200, description = "A page of bills.", body = SuccessBody<Page<BillView>>)))]
 pub(super) async fn list_bills(
     permit: Permit<ReadBills>,
     State(backend): State<Backend>,
-    ApiQuery(query): ApiQuery<PageQuery>,
+    ApiQuery(query): ApiQuery<BillsQuery>,
 ) -> Result<Success<Page<BillView>>, Problem> {
-    note(&permit);
-    let page: PageRequest<Uuid> = query.request()?;
-    let mut conn = backend.pool.acquire().await.map_err(problem::of_query)?;
-    let rows = select(&mut conn, permit.company_id(), &page).await.map_err(problem::of_query)?;
-    Ok(Success(Page::of(rows, page.limit, |row| row.id, BillView::from)))
+    let (page, filter) = query.read()?;
+    records::list::<Row, _>(&backend, &permit, page, &filter).await.map(Success)
 }
 
 /// Enters a bill.
@@ -136,69 +183,71 @@ pub(super) async fn create_bill(
         created_by: permit.user_id().uuid(),
         created_at: backend.clock.now().micros(),
     };
-    let mut conn = backend.pool.acquire().await.map_err(problem::of_query)?;
-    if insert(&mut conn, &row, idempotency.key()).await.map_err(problem::of_query)? {
-        return Ok(Created(row.into()));
+    records::create(&backend, &permit, &idempotency, row).await.map(Created)
+}
+
+impl Record for Row {
+    type Filter = Filter;
+    type View = BillView;
+
+    const NAMES: Names = Names { list: "bills", create: "bills.create" };
+
+    fn id(&self) -> Uuid {
+        self.id
     }
-    let earlier = select_keyed(&mut conn, permit.company_id(), permit.user_id(), idempotency.key());
-    let earlier = earlier.await.map_err(problem::of_query)?;
-    let asks_the_same =
-        |it: &Row| (&it.number, it.amount_cents, &it.currency) == (&row.number, row.amount_cents, &row.currency);
-    let row = keyed::same_command(earlier, asks_the_same)?;
-    Ok(Created(row.into()))
-}
 
-async fn select(
-    conn: &mut PgConnection,
-    company: CompanyId,
-    page: &PageRequest<Uuid>,
-) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as!(
-        Row,
-        "select id, company_id, number, amount_cents, currency, created_by, created_at from finance_bill
-         where company_id = $1 and ($2::uuid is null or id < $2) order by id desc limit $3",
-        company.uuid(),
-        page.after,
-        page.fetch()
-    )
-    .fetch_all(conn)
-    .await
-}
+    async fn select(
+        conn: &mut PgConnection,
+        company: CompanyId,
+        filter: &Filter,
+        page: &PageRequest<Uuid>,
+    ) -> Result<Vec<Self>, sqlx::Error> {
+        sqlx::query_as!(
+            Self,
+            "select id, company_id, number, amount_cents, currency, created_by, created_at from finance_bill
+             where company_id = $1 and ($2::uuid is null or id < $2)
+                 and ($3::text is null or strpos(lower(number), lower($3)) > 0)
+                 and ($4::text is null or currency = $4)
+                 and ($5::bigint is null or created_at >= $5) and ($6::bigint is null or created_at < $6)
+             order by id desc limit $7",
+            company.uuid(),
+            page.after,
+            filter.number,
+            filter.currency,
+            filter.created.from.map(Timestamp::micros),
+            filter.created.before.map(Timestamp::micros),
+            page.fetch()
+        )
+        .fetch_all(conn)
+        .await
+    }
 
-/// Whether the row was inserted; not when the same person used the key before in the same company.
-async fn insert(conn: &mut PgConnection, row: &Row, key: Option<Uuid>) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query!(
-        "insert into finance_bill (id, company_id, number, amount_cents, currency, created_by, created_at,
-                                   idempotency_key)
-         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict on constraint finance_bill_command do nothing",
-        row.id,
-        row.company_id,
-        row.number,
-        row.amount_cents,
-        row.currency,
-        row.created_by,
-        row.created_at,
-        key
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
+    async fn find(conn: &mut PgConnection, company: CompanyId, id: Uuid) -> Result<Option<Self>, sqlx::Error> {
+        sqlx::query_as!(
+            Self,
+            "select id, company_id, number, amount_cents, currency, created_by, created_at from finance_bill
+             where company_id = $1 and id = $2",
+            company.uuid(),
+            id
+        )
+        .fetch_optional(conn)
+        .await
+    }
 
-async fn select_keyed(
-    conn: &mut PgConnection,
-    company: CompanyId,
-    user: UserId,
-    key: Option<Uuid>,
-) -> Result<Option<Row>, sqlx::Error> {
-    sqlx::query_as!(
-        Row,
-        "select id, company_id, number, amount_cents, currency, created_by, created_at from finance_bill
-         where company_id = $1 and created_by = $2 and idempotency_key = $3",
-        company.uuid(),
-        user.uuid(),
-        key
-    )
-    .fetch_optional(conn)
-    .await
+    async fn insert(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "insert into finance_bill (id, company_id, number, amount_cents, currency, created_by, created_at)
+             values ($1, $2, $3, $4, $5, $6, $7)",
+            self.id,
+            self.company_id,
+            self.number,
+            self.amount_cents,
+            self.currency,
+            self.created_by,
+            self.created_at
+        )
+        .execute(conn)
+        .await
+        .map(drop)
+    }
 }

@@ -190,7 +190,7 @@ fn session_of(refresh: &str) -> String {
 }
 
 async fn sessions(demo: &Visitor, token: &str) -> (Vec<String>, Vec<Value>) {
-    let answer = demo.auth(Some(token), Ask::get("/auth/sessions")).await;
+    let answer = demo.auth(Some(token), Ask::get("/auth/sessions?limit=200")).await;
     let current = items(&answer).into_iter().filter(|session| session["current"] == true).collect();
     (of_each(&answer, "id"), current)
 }
@@ -224,7 +224,7 @@ async fn everybody_sees_where_they_are_signed_in_and_ends_only_their_own() {
     assert_eq!(demo.auth(Some(&other.access), Ask::get("/auth/me")).await.status, 200);
     let ended = end(&ids[1]).await;
     assert_eq!(ended.status, 204, "{ended}");
-    let carried = Ask::get("/auth/sessions").from_position(ended.position.as_deref());
+    let carried = Ask::get("/auth/sessions?limit=200").from_position(ended.position.as_deref());
     let left = of_each(&demo.auth(Some(&here.access), carried).await, "id");
     assert!(left.contains(&ids[0]) && !left.contains(&ids[1]), "{left:?}");
     assert_eq!(words(&demo.auth(Some(&there.access), Ask::get("/auth/sessions")).await), "401 session_revoked");
@@ -294,8 +294,15 @@ async fn the_oldest_of_a_hundred_sessions_gives_way() {
 
     // Those that come by other ways are too many by ten; the next sign-in makes up for them.
     start_sessions(&url, &first.user_id, 10).await;
-    let all = demo.auth(Some(&last.access), Ask::get("/auth/sessions")).await;
-    assert_eq!(items(&all).len(), 100, "a list shows no more");
+    let (mut shown, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = demo.auth(Some(&last.access), Ask::get(&format!("/auth/sessions?limit=25{cursor}"))).await;
+        shown.extend(of_each(&page, "id"));
+        let Some(next) = page.body["data"]["nextCursor"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(shown, sessions(&demo, &last.access).await.0, "page by page as at once");
+    assert_eq!(shown.len(), 110);
     demo.sign_in("user@dormant.example").await;
     let mut conn = PgConnection::connect(&url).await.unwrap_or_else(|error| panic!("{error}"));
     let (left, _) = sessions(&demo, &last.access).await;
