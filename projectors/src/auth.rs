@@ -1,7 +1,7 @@
 //! The projections that live in Auth's database, started together.
 
 use crate::{
-    AuthEventIndex, Catalog, EndedSessions, Entitlements, LogSource, MemberList, Progress, Projection, Runner,
+    Audit, AuthEventIndex, Catalog, EndedSessions, Entitlements, LogSource, MemberList, Progress, Projection, Runner,
     SessionList, run_local, run_remote,
 };
 use kisum_log::EventLog;
@@ -35,6 +35,8 @@ pub struct Running {
     pub ended_sessions: Progress,
     /// How far `event_index_v1` is in the auth log.
     pub event_index: Progress,
+    /// How far `audit_v1` is in the auth log.
+    pub audit: Progress,
     /// How far `member_list_v1` is in the auth log.
     pub member_list: Progress,
     /// How far `session_list_v1` is in the auth log.
@@ -51,6 +53,7 @@ pub fn spawn(dependencies: &Dependencies, shutdown: &watch::Receiver<bool>) -> R
         catalog: remote::<Catalog>(dependencies, shutdown, &mut tasks),
         ended_sessions: local::<EndedSessions>(&dependencies.log, shutdown, &mut tasks),
         event_index: local::<AuthEventIndex>(&dependencies.log, shutdown, &mut tasks),
+        audit: local::<Audit>(&dependencies.log, shutdown, &mut tasks),
         member_list: local::<MemberList>(&dependencies.log, shutdown, &mut tasks),
         session_list: local::<SessionList>(&dependencies.log, shutdown, &mut tasks),
         tasks,

@@ -10,6 +10,7 @@
 //!   and however many processes run it.
 //! - An event that cannot be applied stops its projection, visibly; nothing is ever skipped.
 
+mod audit;
 pub mod auth;
 mod catalog;
 mod checkpoint;
@@ -28,6 +29,7 @@ pub mod registry;
 mod runner;
 mod session_list;
 
+pub use audit::Audit;
 pub use catalog::Catalog;
 pub use checkpoint::{Checkpoint, Poison, read_checkpoint};
 pub use commit::{CommitError, Committed, commit};

@@ -4,7 +4,7 @@
 //! a service runs, and who waits for them, stand in `auth` and `core`.
 
 use crate::{
-    AuthEventIndex, Catalog, Compared, CoreEventIndex, EndedSessions, Entitlements, MemberList, Projection,
+    Audit, AuthEventIndex, Catalog, Compared, CoreEventIndex, EndedSessions, Entitlements, MemberList, Projection,
     RebuildError, SessionList, Stage,
     rebuild::{Purpose, compare},
 };
@@ -18,11 +18,12 @@ use tokio::sync::watch;
 ///
 /// INVARIANT: what runs stands here too, or nobody would rebuild it: each database's checkpoints are compared with this
 /// list by a test.
-pub const ALL: [Registered; 7] = [
+pub const ALL: [Registered; 8] = [
     Registered::of::<Entitlements>(Log::Auth),
     Registered::of::<Catalog>(Log::Auth),
     Registered::of::<EndedSessions>(Log::Auth),
     Registered::of::<AuthEventIndex>(Log::Auth),
+    Registered::of::<Audit>(Log::Auth),
     Registered::of::<MemberList>(Log::Auth),
     Registered::of::<SessionList>(Log::Auth),
     Registered::of::<CoreEventIndex>(Log::Core),

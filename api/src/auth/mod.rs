@@ -77,6 +77,8 @@ struct Parts {
     entitlements: Progress,
     /// How far the catalog is folded here.
     catalog: Progress,
+    /// How far the audit of companies is.
+    audit: Progress,
     /// How far the list of members is.
     member_list: Progress,
     /// How far the list of sessions is.

@@ -132,6 +132,7 @@ fn assemble(
         logs,
         entitlements: running.entitlements.clone(),
         catalog: running.catalog.clone(),
+        audit: running.audit.clone(),
         member_list: running.member_list.clone(),
         session_list: running.session_list.clone(),
         log,

@@ -4,6 +4,7 @@
 mod append;
 mod append_shapes;
 mod appends_at_once;
+mod audit;
 mod configuration;
 mod contexts;
 mod conventions;

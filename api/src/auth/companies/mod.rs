@@ -3,6 +3,7 @@
 //!
 //! It owns who may send them. Rules stand in `kisum_domains::{authority, membership, company}`.
 
+mod audit;
 mod grants;
 mod grounds;
 mod list;

@@ -1,9 +1,10 @@
-//! `/companies/{company}/members…` for the people who administer a company.
+//! `/companies/{company}/…` for the people who administer a company.
 //!
 //! The company of the path has to be the one of `x-org`: no other input selects a company (contract, *x-org*).
 
 use super::{
     By, Carried, Sent,
+    audit::{__path_list_audit, list_audit},
     grants::{Change, change},
     grounds::Grounds,
     list::{__path_list_members, list_members},
@@ -38,6 +39,7 @@ use uuid::Uuid;
 pub(in crate::auth) fn routes() -> OpenApiRouter<Auth> {
     OpenApiRouter::new()
         .routes(routes!(list_members))
+        .routes(routes!(list_audit))
         .routes(routes!(add_member))
         .routes(routes!(grant_module, revoke_module))
         .routes(routes!(grant_permission, revoke_permission))

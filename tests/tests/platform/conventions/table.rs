@@ -25,6 +25,11 @@ pub(super) enum Sender {
 }
 
 impl Listener {
+    /// What the service is called in service tokens.
+    pub(super) fn callee(&self) -> String {
+        self.url.trim_end_matches("_URL").trim_end_matches("_OPS").to_lowercase().replace('_', "-")
+    }
+
     /// Sender, method and path of every operation.
     pub(super) fn operations(&self) -> impl Iterator<Item = (Sender, &'static str, &'static str)> {
         self.placed.iter().flat_map(|(sender, list)| list.iter().map(move |(method, path)| (*sender, *method, *path)))
@@ -73,6 +78,7 @@ pub(super) const LISTENERS: [Listener; 9] = [
                     ("GET", "/auth/me/access"),
                     ("GET", "/auth/sessions"),
                     ("DELETE", "/auth/sessions/{id}"),
+                    ("GET", "/companies/{company}/audit"),
                     ("GET", "/companies/{company}/members"),
                     ("POST", "/companies/{company}/members"),
                     ("PUT", "/companies/{company}/members/{member}/modules/{module}"),
