@@ -1,8 +1,11 @@
 //! One listening socket: accepts connections, speaks HTTP/1.1 on them, and ends them in order.
 //!
-//! It owns what happens before there is a request: connection limits, header time-outs and sizes. It refuses to know
+//! It owns what happens before there is a request: connection limits, time-outs of heads and answers, sizes. It refuses to know
 //! what answers.
 
+mod patience;
+
+use self::patience::Patient;
 use axum::{Router, extract::ConnectInfo};
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -21,6 +24,8 @@ use tower::ServiceExt as _;
 const CONNECTIONS_MAX: usize = 4_096;
 /// How long a client may take to send a request's headers, and how long an idle connection is kept.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a client may take nothing of an answer before it is given up.
+const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a request's head at most; over it the server answers 431 itself. The edge's own limit is lower, so that a
 /// merely large head gets a problem.
 const HEAD_LEN_MAX: usize = 64 * 1024;
@@ -82,7 +87,7 @@ fn connect(
         .header_read_timeout(HEADER_READ_TIMEOUT)
         .max_buf_size(HEAD_LEN_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        .serve_connection(TokioIo::new(Patient::new(stream, WRITE_STALL_TIMEOUT)), TowerToHyperService::new(service));
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {
