@@ -4,12 +4,19 @@
 //! A new operation fails `every_operation_is_placed_and_documented` until somebody says here who may send it.
 
 mod answers;
+mod bad_input;
 mod commands;
 mod documents;
+mod sample;
 mod signed;
+mod sockets;
 mod table;
+mod tenancy;
+mod unauthorised;
+mod untouched;
 
 use kisum::{local::Stack, platform::Platform};
+use kisum_guard::{Clock, ServiceSigner};
 use kisum_tests::demo::{Demo, Visitor};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
@@ -48,6 +55,14 @@ impl Everywhere {
     fn ask(&self, listener: &Listener, method: &str, path: &str) -> RequestBuilder {
         let method = method.parse::<Method>().unwrap_or_else(|error| panic!("{method}: {error}"));
         self.http.request(method, format!("{}{path}", self.base(listener)))
+    }
+
+    /// A token of the caller `admin` for one request.
+    fn service_token(&self, listener: &Listener, method: &str, path: &str) -> String {
+        let addresses = self.demo.platform.addresses();
+        let signer = ServiceSigner::new(&addresses.environment, "admin", &addresses.admin_private_key);
+        let signer = signer.unwrap_or_else(|error| panic!("{error}"));
+        signer.token(&listener.callee(), method, path, Clock::system().now())
     }
 
     async fn get(&self, listener: &Listener, path: &str) -> Response {

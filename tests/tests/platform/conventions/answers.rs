@@ -29,8 +29,7 @@ fn assert_secure(answer: &Response, what: &str) {
 
 /// The part that a listener belongs to, by its variable.
 fn part(listener: &Listener) -> Part {
-    let name = listener.url.trim_end_matches("_URL").trim_end_matches("_OPS").to_lowercase().replace('_', "-");
-    name.parse().unwrap_or_else(|error| panic!("{error}"))
+    listener.callee().parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

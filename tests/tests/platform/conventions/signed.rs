@@ -9,13 +9,13 @@ use base64::{
 use serde_json::{Value, json as object};
 
 /// Decodes one part of a token.
-fn part(token: &str, index: usize) -> Value {
+pub(super) fn part(token: &str, index: usize) -> Value {
     let bytes = URL_SAFE_NO_PAD.decode(token.split('.').nth(index).unwrap_or_default()).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The platform's own signature under whatever is given.
-fn sign(key: &KeyPair, header: &Value, claims: &Value) -> String {
+pub(super) fn sign(key: &KeyPair, header: &Value, claims: &Value) -> String {
     let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
     let signed = format!("{header}.{claims}");
     let mut signature = vec![0; key.public_modulus_len()];
@@ -24,22 +24,30 @@ fn sign(key: &KeyPair, header: &Value, claims: &Value) -> String {
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-fn with(value: &Value, name: &str, new: Value) -> Value {
+pub(super) fn with(value: &Value, name: &str, new: Value) -> Value {
     let mut value = value.clone();
     value[name] = new;
     value
+}
+
+/// An RSA key as the platform keeps its own.
+pub(super) fn key_of(pem: &str) -> KeyPair {
+    let der: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    let der = STANDARD.decode(der).unwrap_or_else(|error| panic!("{error}"));
+    KeyPair::from_pkcs8(&der).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The key that the platform signs access tokens with.
+pub(super) fn platform_key(everywhere: &Everywhere) -> KeyPair {
+    let path = everywhere.stack.secrets().jwt_key_path();
+    key_of(&std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_genuine_signature_does_not_make_a_token_good() {
     let everywhere = Everywhere::start().await;
     let demo = &everywhere.demo;
-    let path = everywhere.stack.secrets().jwt_key_path();
-    let pem = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let der: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
-    let der = STANDARD.decode(der).unwrap_or_else(|error| panic!("{error}"));
-    let key = KeyPair::from_pkcs8(&der).unwrap_or_else(|error| panic!("{error}"));
-
+    let key = platform_key(&everywhere);
     let person = demo.sign_in("superadmin@acme-live.example").await;
     let (header, claims) = (part(&person.access, 0), part(&person.access, 1));
     let issued = claims["iat"].as_i64().unwrap_or_else(|| panic!("{claims}"));
