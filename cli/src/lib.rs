@@ -16,4 +16,5 @@ pub mod serve;
 pub mod service_token;
 pub mod smoke;
 pub mod smoke_command;
+pub mod subscribers;
 pub mod usage;

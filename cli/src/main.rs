@@ -4,7 +4,7 @@
 use clap::{Parser, Subcommand};
 use kisum::{
     local::{failure::with_causes, up},
-    log, migrate, platform, projections, seed, serve, service_token, smoke_command, usage,
+    log, migrate, platform, projections, seed, serve, service_token, smoke_command, subscribers, usage,
 };
 use std::process::ExitCode;
 
@@ -32,6 +32,8 @@ enum Command {
     Seed(seed::Args),
     /// Check that the running platform keeps its promises.
     Smoke(smoke_command::Args),
+    /// Durable consumers of services that need replay: who has one, and the right to fetch from it.
+    Subscribers(subscribers::Args),
     /// Print a service token for one request, for a person at a local platform.
     ServiceToken(service_token::Args),
 }
@@ -65,6 +67,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Projections(args) => projections::run(args).await,
         Command::Seed(args) => seed::run(args).await,
         Command::Smoke(args) => smoke_command::run(args).await,
+        Command::Subscribers(args) => subscribers::run(args).await,
         Command::ServiceToken(args) => service_token::run(&args),
     }
 }
@@ -74,8 +77,8 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     let asked = |cause| {
         let of_database =
             || migrate::exit_code(cause).or_else(|| log::exit_code(cause)).or_else(|| usage::exit_code(cause));
-        let of_projection = || projections::exit_code(cause).or_else(of_database);
-        serve::exit_code(cause).or_else(of_projection).or_else(|| platform::exit_code(cause))
+        let of_others = || projections::exit_code(cause).or_else(|| subscribers::exit_code(cause));
+        serve::exit_code(cause).or_else(of_database).or_else(of_others).or_else(|| platform::exit_code(cause))
     };
     error.chain().find_map(asked).unwrap_or(1)
 }

@@ -71,6 +71,19 @@ pub async fn connect_once(url: &Secret, user: &str) -> Result<Client, Box<dyn Er
     Ok(tokio::time::timeout(CONNECT_TIMEOUT, connecting).await??)
 }
 
+/// Connects once, as somebody who proves to hold an nkey: a subscriber.
+///
+/// # Errors
+/// When nobody answers in time, or the key is refused.
+pub async fn connect_with_nkey(url: &str, seed: &str, user: &str) -> Result<Client, Box<dyn Error + Send + Sync>> {
+    let connecting = ConnectOptions::with_nkey(seed.to_owned())
+        .name(format!("kisum-{user}"))
+        .custom_inbox_prefix(format!("_INBOX.{user}"))
+        .connection_timeout(CONNECT_TIMEOUT)
+        .connect(url);
+    Ok(tokio::time::timeout(CONNECT_TIMEOUT, connecting).await??)
+}
+
 /// The client takes credentials from its options alone and ignores those in an address.
 fn options(url: &Secret) -> Result<ConnectOptions, std::io::Error> {
     let address: async_nats::ServerAddr = url.expose().parse()?;

@@ -45,6 +45,8 @@ pub enum Signal {
     Term,
     /// SIGINT, PostgreSQL's fast shutdown.
     Int,
+    /// SIGHUP: nats-server reads its configuration again.
+    Hangup,
     /// SIGQUIT, PostgreSQL's immediate shutdown, which leaves recovery to the next start.
     Quit,
     /// SIGKILL.
@@ -60,6 +62,7 @@ impl Signal {
         match self {
             Self::Term => "TERM",
             Self::Int => "INT",
+            Self::Hangup => "HUP",
             Self::Quit => "QUIT",
             Self::Kill => "KILL",
             Self::Stop => "STOP",
@@ -71,6 +74,7 @@ impl Signal {
         match self {
             Self::Term => rustix::process::Signal::TERM,
             Self::Int => rustix::process::Signal::INT,
+            Self::Hangup => rustix::process::Signal::HUP,
             Self::Quit => rustix::process::Signal::QUIT,
             Self::Kill => rustix::process::Signal::KILL,
             Self::Stop => rustix::process::Signal::STOP,

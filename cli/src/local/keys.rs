@@ -1,5 +1,6 @@
 //! Making keys: RSA for access tokens, Ed25519 for service tokens, both as PKCS#8 PEM.
 
+use crate::ambient;
 use anyhow::{Context as _, Result};
 use aws_lc_rs::{
     encoding::{AsDer as _, Pkcs8V1Der},
@@ -32,6 +33,47 @@ pub fn ed25519() -> Result<String> {
     let key = Ed25519KeyPair::generate().ok().context("no Ed25519 key could be made")?;
     let der: Pkcs8V1Der<'_> = key.as_der().ok().context("an Ed25519 key could not be written")?;
     Ok(pem(der.as_ref()))
+}
+
+/// A key of a NATS user (nkey): the server's configuration holds the public half alone.
+#[derive(Clone)]
+pub struct NatsUser {
+    /// `U…`, what the server knows.
+    pub public: String,
+    /// `SU…`, what the user proves to hold.
+    pub seed: String,
+}
+
+impl std::fmt::Debug for NatsUser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("NatsUser").field(&self.public).finish()
+    }
+}
+
+/// A fresh key of a NATS user.
+///
+/// # Errors
+/// When the operating system has no random bytes to give.
+pub fn nats_user() -> Result<NatsUser> {
+    let key = nkeys::KeyPair::new_from_raw(nkeys::KeyPairType::User, ambient::random()?);
+    of_nats(&key.context("no key for NATS could be made")?)
+}
+
+/// The key of a NATS user, from its seed.
+///
+/// # Errors
+/// When the text is no seed.
+pub fn nats_user_of(seed: &str) -> Result<NatsUser> {
+    of_nats(&nkeys::KeyPair::from_seed(seed.trim()).context("this is no seed of a key for NATS")?)
+}
+
+/// Whether a text is the public key of a NATS user.
+pub fn is_nats_user(public: &str) -> bool {
+    public.starts_with('U') && nkeys::KeyPair::from_public_key(public).is_ok()
+}
+
+fn of_nats(key: &nkeys::KeyPair) -> Result<NatsUser> {
+    Ok(NatsUser { public: key.public_key(), seed: key.seed().context("a key for NATS could not be written")? })
 }
 
 /// The public half of an Ed25519 key in PEM, as base64url: the `x` of a JWK (RFC 8037 §2).

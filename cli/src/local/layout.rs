@@ -78,6 +78,11 @@ impl Layout {
         self.root.join("secrets")
     }
 
+    /// What the private NATS server reads and keeps. A link where the server's account cannot enter this folder.
+    pub fn nats(&self) -> PathBuf {
+        self.root.join("nats")
+    }
+
     /// The ports that were used last.
     pub fn ports(&self) -> PathBuf {
         self.root.join("ports.json")

@@ -22,6 +22,7 @@ pub mod redis;
 pub mod secrets;
 pub mod services;
 pub mod stack;
+pub mod subscribers;
 pub mod trust;
 pub mod up;
 

@@ -4,6 +4,7 @@ use super::{
     Failure,
     child::{NotReady, Plan, Signal, StopBy},
     stack::Ground,
+    subscribers,
 };
 use std::{collections::BTreeMap, fs, time::Duration};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time};
@@ -27,6 +28,8 @@ pub fn plan(ground: &Ground<'_>) -> Result<Plan, Failure> {
     fs::write(&configuration, CONFIGURATION)
         .map_err(|error| Failure::io(format!("writing {}", configuration.display()), &error))?;
     ground.account.adopt(&configuration)?;
+    subscribers::write_all(&folder)?;
+    ground.account.adopt(&folder.join(subscribers::FILE))?;
     let mut environment = BTreeMap::from([
         ("KISUM_NATS_LISTEN".to_owned(), quoted(&ground.ports.address("nats"))),
         ("KISUM_NATS_STORE".to_owned(), quoted(&folder.join("jetstream").display().to_string())),

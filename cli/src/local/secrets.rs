@@ -70,6 +70,19 @@ impl Secrets {
         self.keep(&format!("redis-{user}"), token)
     }
 
+    /// The seed of the key that a subscriber proves itself to NATS with.
+    ///
+    /// # Errors
+    /// When it is missing and cannot be made.
+    pub fn subscriber_seed(&self, name: &str) -> Result<String, Failure> {
+        self.keep(&subscriber_seed_name(name), || Ok(keys::nats_user()?.seed))
+    }
+
+    /// The file that holds [`Secrets::subscriber_seed`].
+    pub fn subscriber_seed_path(&self, name: &str) -> PathBuf {
+        self.folder.join(subscriber_seed_name(name))
+    }
+
     /// The Ed25519 key that a service signs its tokens with, PEM.
     ///
     /// # Errors
@@ -177,6 +190,10 @@ impl Secrets {
 
 fn service_key_name(service: &str) -> String {
     format!("service-{service}.pem")
+}
+
+fn subscriber_seed_name(name: &str) -> String {
+    format!("subscriber-{name}.nk")
 }
 
 /// 128 random bits that begin with a letter: nats-server reads a value that begins with a digit as a number.

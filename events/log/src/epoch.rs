@@ -5,6 +5,7 @@
 
 mod streams;
 
+pub(crate) use streams::failed;
 pub use streams::{LogStream, LogStreams, Published, StreamsError, UnknownEvent};
 
 use crate::{

@@ -21,6 +21,7 @@ mod load;
 mod read;
 pub mod relay;
 mod seal;
+mod subscribers;
 mod verify;
 
 pub use append::{Append, ClaimKey, Receipt};
@@ -38,4 +39,5 @@ pub use head::{LogHead, read_head, read_head_with_barrier};
 pub use load::Loaded;
 pub use read::{read, read_at};
 pub use seal::Sealer;
+pub use subscribers::{ProvisionError, SubjectsError, Subscriber, SubscriberSubjects, Subscribers};
 pub use verify::{Difference, Verified, VerifyError, verify};

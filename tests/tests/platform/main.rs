@@ -32,5 +32,6 @@ mod relay;
 mod relay_halts;
 mod rights;
 mod sessions;
+mod subscribers;
 mod tenants;
 mod tokens;

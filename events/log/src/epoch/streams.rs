@@ -36,7 +36,7 @@ pub enum StreamsError {
     Database(#[from] sqlx::Error),
 }
 
-fn failed(doing: impl Into<String>, error: &dyn std::error::Error) -> StreamsError {
+pub(crate) fn failed(doing: impl Into<String>, error: &dyn std::error::Error) -> StreamsError {
     StreamsError::JetStream { doing: doing.into(), why: crate::relay::chain(error) }
 }
 
