@@ -244,6 +244,11 @@ impl Platform {
         &self.addresses
     }
 
+    /// A token with which `admin` asks one internal route once.
+    pub fn service_token(&self, callee: Callee, method: &str, path: &str) -> String {
+        self.signer.token(callee.name(), method, path, ambient::now())
+    }
+
     /// Asks an internal route as the service `admin`.
     ///
     /// # Errors
@@ -253,7 +258,7 @@ impl Platform {
             Callee::Auth => &self.addresses.auth_internal,
             Callee::Core => &self.addresses.core_internal,
         };
-        let token = self.signer.token(callee.name(), ask.method.as_str(), ask.path, ambient::now());
+        let token = self.service_token(callee, ask.method.as_str(), ask.path);
         self.send(base, Some(&token), ask).await
     }
 

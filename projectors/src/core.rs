@@ -4,6 +4,9 @@ use crate::{CoreEventIndex, Progress, auth::local};
 use kisum_log::EventLog;
 use tokio::{sync::watch, task::JoinSet};
 
+/// Connections to Core's database that they make: each its own, and one to follow the core log by.
+pub const CONNECTIONS: u32 = 2;
+
 /// Core's projections, running.
 #[derive(Debug)]
 pub struct Running {

@@ -70,7 +70,8 @@ pub enum Backend {
 }
 
 impl Visitor {
-    fn of(stack: &Stack) -> Self {
+    /// A visitor of that stack, whatever of it runs.
+    pub fn of(stack: &Stack) -> Self {
         let variables = stack.variables().unwrap_or_else(|failure| panic!("{failure}"));
         let addresses = Addresses::from_variables(&variables).unwrap_or_else(|error| panic!("{error:#}"));
         Self { platform: Platform::new(addresses).unwrap_or_else(|error| panic!("{error:#}")) }

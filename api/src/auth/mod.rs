@@ -50,7 +50,7 @@ use kisum_log::{Append, AppendError, EventLog, Receipt};
 use kisum_projectors::Progress;
 use std::{sync::Arc, time::Duration};
 
-pub use start::run;
+pub use start::{connections, run};
 
 /// What Auth's handlers work with. Cheap to clone.
 #[derive(Clone)]

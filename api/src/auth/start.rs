@@ -26,7 +26,7 @@ use crate::shared::{
     ambient::Clock,
     bus,
     caller::CallerCheck,
-    database,
+    database::{self, Connections},
     env::Env,
     health::Readiness,
     problem::Chain,
@@ -47,6 +47,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 /// Longest wait for a page of the core log.
 const PAGE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// The connections that a process of Auth makes.
+pub const fn connections(pool: u32) -> Connections {
+    Connections { pool, appends: EventLog::CONNECTIONS, projections: kisum_projectors::auth::CONNECTIONS }
+}
+
 /// Runs Auth until `shutdown` becomes true.
 ///
 /// # Errors
@@ -55,7 +60,7 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
     let config = AuthConfig::read(&env)?;
     telemetry::start(&config.service);
     let clock = Clock::system();
-    let pool = database::connect("AUTH_DB_URL", &config.db_url, config.service.db_pool_max).await?;
+    let pool = database::connect("AUTH_DB_URL", &config.db_url, connections(config.service.db_pool_max)).await?;
     let sealer = Sealer::new(config.data_encryption_keys.expose()).map_err(failed("DATA_ENCRYPTION_KEYS"))?;
     let log =
         EventLog::open(Log::Auth, config.db_url.expose(), pool.clone(), sealer).await.map_err(failed("AUTH_DB_URL"))?;

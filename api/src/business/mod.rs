@@ -12,7 +12,7 @@ mod text;
 
 use crate::shared::{
     ambient::Clock,
-    database,
+    database::{self, Connections},
     env::Env,
     health::Readiness,
     observe,
@@ -56,7 +56,8 @@ async fn run(
     let config = BackendConfig::read(&env, shape)?;
     telemetry::start(&config.service);
     let clock = Clock::system();
-    let pool = database::connect(shape.db_variable, &config.db_url, config.service.db_pool_max).await?;
+    let pool =
+        database::connect(shape.db_variable, &config.db_url, Connections::pool(config.service.db_pool_max)).await?;
     let guard = start_guard(&config, clock.clone()).await?;
     let readiness = readiness(&pool, &guard);
     let backend = Backend { guard, pool, clock };

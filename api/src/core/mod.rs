@@ -18,7 +18,7 @@ pub(crate) use seed::permission_keys;
 use crate::shared::{
     ambient::Clock,
     caller::CallerCheck,
-    database,
+    database::{self, Connections},
     env::Env,
     health::Readiness,
     server::{self, ServeError, Server},
@@ -39,6 +39,11 @@ pub(crate) struct Core {
     actors: Actors,
 }
 
+/// The connections that a process of Core makes.
+pub const fn connections(pool: u32) -> Connections {
+    Connections { pool, appends: EventLog::CONNECTIONS, projections: kisum_projectors::core::CONNECTIONS }
+}
+
 /// Runs Core until `shutdown` becomes true.
 ///
 /// # Errors
@@ -47,7 +52,7 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
     let config = CoreConfig::read(&env)?;
     telemetry::start(&config.service);
     let clock = Clock::system();
-    let pool = database::connect("CORE_DB_URL", &config.db_url, config.service.db_pool_max).await?;
+    let pool = database::connect("CORE_DB_URL", &config.db_url, connections(config.service.db_pool_max)).await?;
     let sealer = Sealer::new(config.data_keys.expose())
         .map_err(|error| ServeError::dependency("DATA_ENCRYPTION_KEYS")(error.into()))?;
     let log = EventLog::open(Log::Core, config.db_url.expose(), pool.clone(), sealer)

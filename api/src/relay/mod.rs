@@ -11,7 +11,7 @@ use crate::shared::{
     ambient::Clock,
     bus,
     caller::CallerCheck,
-    database,
+    database::{self, Connections},
     env::Env,
     health::Readiness,
     server::{ServeError, Server},
@@ -39,7 +39,8 @@ struct RelayState {
 pub async fn run(env: Env, log: Log, shutdown: watch::Receiver<bool>) -> Result<(), ServeError> {
     let config = RelayServiceConfig::read(&env, log)?;
     telemetry::start(&config.service);
-    let pool = database::connect(config.db_variable, &config.db_url, config.service.db_pool_max).await?;
+    let pool =
+        database::connect(config.db_variable, &config.db_url, Connections::pool(config.service.db_pool_max)).await?;
     let nats = bus::connect("NATS_URL", &config.nats_url, &config.service.service, bus::Reconnect::AT_ONCE).await?;
     let head_user = format!("{}-head", config.service.service);
     let head_nats = bus::connect("NATS_HEAD_URL", &config.nats_head_url, &head_user, bus::Reconnect::AT_ONCE).await?;

@@ -5,6 +5,7 @@
 use super::{
     caller::{CallerCheck, require_caller},
     config::ConfigError,
+    database::TooManyConnections,
     docs_page,
     edge::{Edge, Limits},
     health::{self, Readiness},
@@ -25,6 +26,9 @@ pub enum ServeError {
     /// The environment is not usable: exit code 78.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// It is configured for more connections than the database grants: exit code 78.
+    #[error(transparent)]
+    Connections(#[from] TooManyConnections),
     /// A listener's address cannot be bound.
     #[error("the address {address} cannot be listened on")]
     Bind {
@@ -63,7 +67,7 @@ impl ServeError {
     /// The exit code of the process (contract, *Environment* and *CLI*).
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => ConfigError::EXIT_CODE,
+            Self::Config(_) | Self::Connections(_) => ConfigError::EXIT_CODE,
             Self::Bind { .. } | Self::Halted { .. } => 1,
             Self::Dependency { .. } => 3,
         }

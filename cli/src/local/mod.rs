@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod child;
+pub mod connections;
 pub mod databases;
 pub mod env_file;
 pub mod failure;

@@ -26,6 +26,8 @@ const VERSION_FOLDERS: [(&str, &str); 4] = [
     ("/usr/local/opt", "postgresql@"),
     ("/usr/pgsql", ""),
 ];
+/// `max_connections` of the private server: what all services of a stack need, and as much again for people and tests.
+pub const CONNECTIONS_MAX: u32 = 200;
 /// The oldest release this project is tested with.
 const OLDEST_VERSION: u32 = 14;
 /// POSIX leaves 103 bytes for a socket's path on macOS, 107 on Linux; `/.s.PGSQL.65535` takes 15 of them.
@@ -109,7 +111,7 @@ fn settings(ground: &Ground<'_>, home: &Path) -> Vec<(&'static str, String)> {
         ("unix_socket_directories", socket),
         ("unix_socket_permissions", "0700".to_owned()),
         ("cluster_name", "kisum".to_owned()),
-        ("max_connections", "200".to_owned()),
+        ("max_connections", CONNECTIONS_MAX.to_string()),
         ("shared_buffers", if ground.durable { "128MB" } else { "32MB" }.to_owned()),
         ("fsync", durable.to_owned()),
         ("full_page_writes", durable.to_owned()),

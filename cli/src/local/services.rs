@@ -1,6 +1,6 @@
 //! The environment of each service on a developer's machine: the variables of the contract, and only those it needs.
 
-use super::{Failure, Part, databases::Database, secrets::Secrets, stack::Ground};
+use super::{Failure, Part, connections, databases::Database, secrets::Secrets, stack::Ground};
 use std::collections::BTreeMap;
 
 /// `ENVIRONMENT` of every local stack.
@@ -105,9 +105,9 @@ impl Variables {
         self.0.insert(name.to_owned(), value.into());
     }
 
-    fn database(&mut self, at: &Addresses<'_>, database: Database, role: &str, pool: u8) -> Result<(), Failure> {
+    fn database(&mut self, at: &Addresses<'_>, part: Part, database: Database, role: &str) -> Result<(), Failure> {
         self.set(database.url_variable(), at.database(database, role)?);
-        self.set("DB_POOL_MAX", pool.to_string());
+        self.set("DB_POOL_MAX", connections::pool(part).to_string());
         Ok(())
     }
 
@@ -119,14 +119,14 @@ impl Variables {
 
 fn relay(variables: &mut Variables, at: &Addresses<'_>, part: Part, database: Database) -> Result<(), Failure> {
     let role = database.relay_role().unwrap_or_default();
-    variables.database(at, database, role, 8)?;
+    variables.database(at, part, database, role)?;
     variables.set("NATS_URL", at.nats(part.name())?);
     variables.set("NATS_HEAD_URL", at.nats(&format!("{part}-head"))?);
     Ok(())
 }
 
 fn core(variables: &mut Variables, at: &Addresses<'_>, secrets: &Secrets) -> Result<(), Failure> {
-    variables.database(at, Database::Core, Database::Core.runtime_role(), 16)?;
+    variables.database(at, Part::Core, Database::Core, Database::Core.runtime_role())?;
     variables.set("NATS_URL", at.nats("core")?);
     variables.set("DATA_ENCRYPTION_KEYS", secrets.data_keys()?);
     // Core checks the token of the person for whom Auth forwards a command.
@@ -138,7 +138,7 @@ fn core(variables: &mut Variables, at: &Addresses<'_>, secrets: &Secrets) -> Res
 }
 
 fn auth(variables: &mut Variables, at: &Addresses<'_>, secrets: &Secrets) -> Result<(), Failure> {
-    variables.database(at, Database::Auth, Database::Auth.runtime_role(), 32)?;
+    variables.database(at, Part::Auth, Database::Auth, Database::Auth.runtime_role())?;
     variables.tokens(at);
     variables.set("REDIS_URL", at.redis("auth")?);
     variables.set("NATS_URL", at.nats("auth")?);
@@ -156,7 +156,7 @@ fn auth(variables: &mut Variables, at: &Addresses<'_>, secrets: &Secrets) -> Res
 }
 
 fn backend(variables: &mut Variables, at: &Addresses<'_>, part: Part, database: Database) -> Result<(), Failure> {
-    variables.database(at, database, database.runtime_role(), 16)?;
+    variables.database(at, part, database, database.runtime_role())?;
     variables.tokens(at);
     variables.set("NATS_URL", at.nats(part.name())?);
     variables.set("AUTH_INTERNAL_URL", at.ops(Part::Auth));

@@ -6,6 +6,7 @@ use super::{
     Failure, Part,
     account::{self, Account},
     child::{Child, Janitor, NotReady, Plan, Signal, StopBy},
+    connections,
     databases::{self, Database},
     failure::with_causes,
     layout::Layout,
@@ -175,6 +176,7 @@ impl Stack {
     /// When one dies or is not ready in time.
     pub async fn start_services(&mut self) -> Result<(), Failure> {
         let services = self.options.services.clone();
+        self.connections_fit(&services).await?;
         for service in &services {
             self.spawn(*service).await?;
         }
@@ -182,6 +184,16 @@ impl Stack {
             self.wait_ready(service).await?;
         }
         Ok(())
+    }
+
+    /// Whether the server has the connections of all services at once, which none of them can see by itself.
+    async fn connections_fit(&self, services: &[Part]) -> Result<(), Failure> {
+        let mut needs = Vec::new();
+        for service in services {
+            let pool = self.environment(*service)?.remove("DB_POOL_MAX").and_then(|text| text.parse().ok());
+            needs.push((*service, connections::of(*service, pool.unwrap_or_default())));
+        }
+        connections::fit(&postgres::superuser(&self.ground(), "postgres")?, &needs).await
     }
 
     /// Starts one part and waits until it is ready.

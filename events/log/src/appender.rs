@@ -44,7 +44,7 @@ pub(crate) struct Waiting {
 
 /// Calls in flight at once, each on a connection of its own: while the server works on one batch, the next is put
 /// together and sent. The log's lock keeps them in order.
-const LANES: usize = 2;
+pub(crate) const LANES: u32 = 2;
 /// A second call goes off beside another only with this many appends. Fewer wait for the answer to the first: each call
 /// costs the server a fixed part and a flush to disk, whatever it holds.
 const SECOND_MIN: usize = BATCH_MAX / 2;

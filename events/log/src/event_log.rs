@@ -22,6 +22,9 @@ pub struct EventLog {
 }
 
 impl EventLog {
+    /// Connections that an open log makes beside its pool: each lane of its appender has one.
+    pub const CONNECTIONS: u32 = appender::LANES;
+
     /// Opens a log: `pool` for reads, `db_url` for the appender's own connection, which is made when first needed.
     ///
     /// # Errors

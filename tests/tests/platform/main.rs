@@ -7,6 +7,7 @@ mod appends_at_once;
 mod audit;
 mod configuration;
 mod contexts;
+mod connections;
 mod conventions;
 mod core_away;
 mod crash;
