@@ -33,6 +33,8 @@ pub struct Member {
     pub role: TenantRole,
     /// What they are granted.
     pub holds: Holds,
+    /// Whether they have the demo's password; without one nobody can sign in as them.
+    pub has_password: bool,
 }
 
 /// What a member is granted.
@@ -42,6 +44,13 @@ pub enum Holds {
     Everything,
     /// Every module, and every permission that ends with `.read`.
     EveryRead,
+    /// So many permissions of what the company owns, from one on, and their modules; from the last on to the first.
+    Few {
+        /// The index of the first among all.
+        from: usize,
+        /// How many.
+        count: usize,
+    },
     /// These, whatever the company owns.
     Only {
         /// Modules.
@@ -79,28 +88,56 @@ pub fn companies() -> Vec<Company> {
     ]
 }
 
-/// A synthetic company of `members` people, for load: Basic and Finance, one superadmin, one user in two with a
-/// right to read bills.
-pub fn synthetic(number: usize, members: usize) -> Company {
-    let slug = format!("synthetic-{number:05}");
-    let members = (0..members.max(1))
-        .map(|member| Member {
-            email: format!("member-{member:05}@{slug}.example"),
-            name: format!("Member {member}"),
-            role: if member == 0 { TenantRole::TenantSuperadmin } else { TenantRole::User },
-            holds: match member {
-                0 => Holds::Everything,
-                member if member % 2 == 0 => Holds::finance_with("finance.bills.read"),
-                _ => Holds::nothing(),
-            },
-        })
-        .collect();
+/// What synthetic companies buy, in turn: package and add-ons.
+const BOUGHT: [(bool, &[&str]); 8] = [
+    (true, &["finance"]),
+    (true, &["finance", "market"]),
+    (true, &[]),
+    (false, &["finance"]),
+    (true, &["venue", "ai"]),
+    (false, &["market", "touring"]),
+    (true, &["finance", "market", "touring", "venue", "ai"]),
+    (false, &[]),
+];
+
+/// A synthetic company for load, the same for the same number: what it owns and what its members hold is spread so that
+/// no two neighbours are alike. The first `passwords` members can sign in; hashing one for each would take an hour for
+/// what a minute makes.
+pub fn synthetic(number: usize, members: usize, passwords: usize) -> Company {
+    let slug = format!("seed-{number:04}");
+    let bought = number.checked_sub(1).and_then(|index| BOUGHT.get(index % BOUGHT.len()));
+    let (basic, addons) = bought.copied().unwrap_or_default();
+    let members = (0..members.max(1)).map(|index| Member {
+        email: format!("s{:06}@{slug}.example", index.saturating_add(1)),
+        name: format!("Member {} of Seed {number}", index.saturating_add(1)),
+        role: synthetic_role(index),
+        holds: synthetic_grants(number, index),
+        has_password: index < passwords,
+    });
     Company {
-        name: format!("Synthetic {number}"),
+        name: format!("Seed {number}"),
+        package: basic.then(|| PACKAGE.to_owned()),
+        addons: addons.iter().map(|&addon| addon.to_owned()).collect(),
+        members: members.collect(),
         slug,
-        package: Some(PACKAGE.to_owned()),
-        addons: vec!["finance".to_owned()],
-        members,
+    }
+}
+
+/// One superadmin, one administrator in fifty, one manager in ten.
+const fn synthetic_role(index: usize) -> TenantRole {
+    match index {
+        0 => TenantRole::TenantSuperadmin,
+        index if index % 50 == 1 => TenantRole::Admin,
+        index if index % 10 == 2 => TenantRole::Manager,
+        _ => TenantRole::User,
+    }
+}
+
+fn synthetic_grants(number: usize, index: usize) -> Holds {
+    match synthetic_role(index) {
+        TenantRole::TenantSuperadmin | TenantRole::Admin => Holds::Everything,
+        TenantRole::Manager => Holds::EveryRead,
+        TenantRole::User => Holds::Few { from: number.saturating_add(index), count: index % 4 },
     }
 }
 
@@ -110,6 +147,7 @@ fn company(slug: &str, name: &str, basic: bool, addons: &[&str]) -> Company {
         name: format!("{} of {name}", capitalised(who)),
         role,
         holds,
+        has_password: true,
     };
     Company {
         slug: slug.to_owned(),
@@ -132,6 +170,7 @@ fn agent(permission: &str) -> Member {
         name: "Agent of two companies".to_owned(),
         role: TenantRole::User,
         holds: Holds::finance_with(permission),
+        has_password: true,
     }
 }
 
@@ -189,8 +228,26 @@ mod tests {
     }
 
     #[test]
+    fn synthetic_companies_are_the_same_every_time_and_differ_from_each_other() {
+        let company = synthetic(3, 60, 2);
+        assert_eq!(company, synthetic(3, 60, 2));
+        assert_eq!(company.members.iter().filter(|member| member.has_password).count(), 2);
+        let first = company.members.first().map(|member| member.email.as_str());
+        assert_eq!(first, Some("s000001@seed-0003.example"));
+        let roles = |role| company.members.iter().filter(|member| member.role == role).count();
+        let counted =
+            [TenantRole::TenantSuperadmin, TenantRole::Admin, TenantRole::Manager, TenantRole::User].map(roles);
+        assert_eq!(counted, [1, 2, 6, 51]);
+        let more = synthetic(3, 61, 2);
+        assert_eq!(more.members.get(..60), company.members.get(..), "a larger run only adds");
+        let owned: std::collections::BTreeSet<_> =
+            (1..=8).map(|number| synthetic(number, 1, 0)).map(|company| (company.package, company.addons)).collect();
+        assert_eq!(owned.len(), 8);
+    }
+
+    #[test]
     fn the_first_member_registers_the_company() {
-        for company in companies().into_iter().chain([synthetic(1, 0)]) {
+        for company in companies().into_iter().chain([synthetic(1, 0, 0)]) {
             assert_eq!(company.members.first().map(|member| member.role), Some(TenantRole::TenantSuperadmin));
         }
     }

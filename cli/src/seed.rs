@@ -6,31 +6,43 @@
 //! back.
 
 mod company;
+mod counting;
 mod grants;
 
 use crate::{
+    ambient::Stopwatch,
     demo,
     local::progress::Progress,
     platform::{Addresses, Ask, Callee, Platform},
 };
 use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
-use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
-use tokio::{sync::Semaphore, task::JoinSet};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicU64},
+};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
-/// Synthetic companies that are made at once.
-const AT_ONCE: usize = 8;
+/// Synthetic companies that are made at once. Within a company one follows the other: each member changes its seats.
+const AT_ONCE: usize = 16;
 
 /// What `kisum seed` takes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Also make this many synthetic companies.
-    #[arg(long, default_value_t = 0)]
-    companies: usize,
-    /// With this many members each.
-    #[arg(long, default_value_t = 10)]
-    members: usize,
+    /// Also make this many synthetic companies, `seed-0001` and on; of those that are there, what is missing.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    companies: u32,
+    /// With this many members each, `s000001@seed-0001.example` and on.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    members: u32,
+    /// The first so many of each company can sign in, with the demo's password; the others have none.
+    #[arg(long, default_value_t = 1)]
+    with_passwords: u32,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Seeds the platform that the environment names (`.kisum/env`).
@@ -39,14 +51,20 @@ pub struct Args {
 /// The first command that was not taken, and why.
 pub async fn run(args: Args) -> Result<ExitCode> {
     let addresses = Addresses::from_variables(&crate::ambient::variables())?;
+    let watch = Stopwatch::start();
     let progress = Progress::on_stderr();
     let seeder = Arc::new(Seeder::new(&addresses).await?);
     for company in demo::companies() {
-        progress.step(&company.slug, seeder.company(&company)).await?;
+        progress.step(&company.slug, seeder.company(&company, &AtomicU64::new(0))).await?;
     }
     if args.companies > 0 {
-        let name = format!("{} synthetic companies of {} members", args.companies, args.members);
-        progress.step(&name, synthetic(&seeder, args.companies, args.members)).await?;
+        synthetic(&seeder, &args).await?;
+    }
+    let (companies, members, seconds) = (args.companies, args.members, watch.elapsed().as_secs_f64());
+    if args.json {
+        println!("{}", json!({ "companies": companies, "members": members, "seconds": seconds }));
+    } else {
+        println!("the demo and {companies} synthetic companies of {members} members are there, after {seconds:.1} s");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -58,31 +76,38 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 pub async fn demo(addresses: &Addresses) -> Result<()> {
     let seeder = Seeder::new(addresses).await?;
     for company in demo::companies() {
-        seeder.company(&company).await.with_context(|| format!("company {}", company.slug))?;
+        let made = seeder.company(&company, &AtomicU64::new(0)).await;
+        made.with_context(|| format!("company {}", company.slug))?;
     }
     Ok(())
 }
 
-/// Makes synthetic companies, several at once.
-async fn synthetic(seeder: &Arc<Seeder>, companies: usize, members: usize) -> Result<()> {
-    let limit = Arc::new(Semaphore::new(AT_ONCE));
-    let mut tasks = JoinSet::new();
-    for number in 1..=companies {
-        let permit = Arc::clone(&limit).acquire_owned().await?;
-        let seeder = Arc::clone(seeder);
-        tasks.spawn(async move {
-            let _permit = permit;
-            let company = demo::synthetic(number, members);
-            seeder.company(&company).await.with_context(|| format!("company {}", company.slug))
-        });
-        while let Some(done) = tasks.try_join_next() {
+/// Makes synthetic companies, several at once, and no more of them than that in memory.
+async fn synthetic(seeder: &Arc<Seeder>, args: &Args) -> Result<()> {
+    let [companies, members, passwords] =
+        [args.companies, args.members, args.with_passwords].map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+    let made = Arc::new(AtomicU64::new(0));
+    let total = u64::from(args.companies).saturating_mul(u64::from(args.members));
+    let work = async {
+        let mut tasks = JoinSet::new();
+        for number in 1..=companies {
+            if tasks.len() >= AT_ONCE
+                && let Some(done) = tasks.join_next().await
+            {
+                done??;
+            }
+            let (seeder, made) = (Arc::clone(seeder), Arc::clone(&made));
+            tasks.spawn(async move {
+                let company = demo::synthetic(number, members, passwords);
+                seeder.company(&company, &made).await.with_context(|| format!("company {}", company.slug))
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
             done??;
         }
-    }
-    while let Some(done) = tasks.join_next().await {
-        done??;
-    }
-    Ok(())
+        Ok(())
+    };
+    counting::shown("members", total, &made, work).await
 }
 
 /// Sends commands to one platform.

@@ -99,8 +99,8 @@ pub struct RegisterUser {
     pub email: String,
     /// The display name.
     pub name: String,
-    /// The PHC string of the password's hash.
-    pub password_hash: String,
+    /// The PHC string of the first password's hash. Without one nobody can sign in as this person until they set one.
+    pub password_hash: Option<String>,
 }
 
 /// Why a person was not registered.
@@ -111,16 +111,19 @@ pub enum RegisterUserError {
     AlreadyRegistered,
 }
 
-/// Registers a person with a first password. That the address is free is the claim's business.
+/// Registers a person, with a first password where there is one. That the address is free is the claim's business.
 ///
 /// # Errors
 /// [`RegisterUserError`] when the id is taken.
 pub fn register(state: &User, command: RegisterUser) -> Result<Vec<UserEvent>, RegisterUserError> {
     match state.status {
-        UserStatus::Unknown => Ok(vec![
-            UserEvent::Registered { email: Sealed::new(command.email), name: Sealed::new(command.name) },
-            UserEvent::PasswordSet { hash: Sealed::new(command.password_hash), cause: PasswordCause::Initial },
-        ]),
+        UserStatus::Unknown => {
+            let (email, name) = (Sealed::new(command.email), Sealed::new(command.name));
+            let password = command
+                .password_hash
+                .map(|hash| UserEvent::PasswordSet { hash: Sealed::new(hash), cause: PasswordCause::Initial });
+            Ok(std::iter::once(UserEvent::Registered { email, name }).chain(password).collect())
+        }
         UserStatus::Active | UserStatus::Suspended { .. } => Err(RegisterUserError::AlreadyRegistered),
     }
 }

@@ -10,7 +10,10 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use kisum_events::{ModuleEntitlement, SourceKind};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 /// Longest wait for a service that says that it is busy.
 const BUSY_LIMIT: Duration = Duration::from_secs(30);
@@ -24,8 +27,8 @@ struct Registered {
 }
 
 impl Seeder {
-    /// Makes one company of a plan, or completes it.
-    pub(super) async fn company(&self, plan: &Company) -> Result<()> {
+    /// Makes one company of a plan, or completes it. `made` counts its members as they are complete.
+    pub(super) async fn company(&self, plan: &Company, made: &AtomicU64) -> Result<()> {
         let mut users = Vec::with_capacity(plan.members.len());
         for member in &plan.members {
             users.push(self.person(member).await.with_context(|| member.email.clone())?);
@@ -41,6 +44,7 @@ impl Seeder {
                 self.member(&company.id, user, member).await.with_context(|| member.email.clone())?
             };
             self.grant(&granting, held, &member.holds).await.with_context(|| member.email.clone())?;
+            made.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -53,8 +57,12 @@ impl Seeder {
         if known.status != 404 {
             return known.text("/userId");
         }
-        let password = &self.platform.addresses().demo_password;
-        let body = json!({ "email": member.email, "name": member.name, "password": password });
+        let mut body = json!({ "email": member.email, "name": member.name });
+        if member.has_password
+            && let Some(body) = body.as_object_mut()
+        {
+            body.insert("password".to_owned(), self.platform.addresses().demo_password.clone().into());
+        }
         self.create("/internal/v1/users", body).await?.text("/userId")
     }
 

@@ -99,10 +99,22 @@ fn wanted(granting: &Granting, holds: &Holds) -> Vec<String> {
             let reads = granting.permissions.iter().filter(|permission| permission.ends_with(".read"));
             (granting.owned.iter().collect(), reads.collect())
         }
+        Holds::Few { from, count } => {
+            let total = granting.permissions.len();
+            let some = granting.permissions.iter().cycle().skip(from.checked_rem(total).unwrap_or(0));
+            let permissions: Vec<&String> = some.take((*count).min(total)).collect();
+            let is_used = |module: &&String| permissions.iter().any(|permission| is_of(permission, module));
+            (granting.owned.iter().filter(is_used).collect(), permissions)
+        }
         Holds::Only { modules, permissions } => (modules.iter().collect(), permissions.iter().collect()),
     };
     let modules = modules.into_iter().map(|key| format!("modules/{key}"));
     modules.chain(permissions.into_iter().map(|key| format!("permissions/{key}"))).collect()
+}
+
+/// Whether a permission is one of the module's: `finance.bills.read` is of `finance`.
+fn is_of(permission: &str, module: &str) -> bool {
+    permission.split_once('.').is_some_and(|(of, _)| of == module)
 }
 
 #[cfg(test)]
@@ -119,5 +131,25 @@ mod tests {
         };
         assert_eq!(wanted(&granting, &Holds::EveryRead), ["modules/finance", "permissions/finance.bills.read"]);
         assert_eq!(wanted(&granting, &Holds::Everything).len(), 3);
+    }
+
+    #[test]
+    fn few_permissions_come_with_their_modules_alone_and_go_round() {
+        let text = |text: &&str| (*text).to_owned();
+        let granting = Granting {
+            company: String::new(),
+            owned: ["basic", "finance"].iter().map(text).collect(),
+            permissions: ["basic.events.read", "finance.bills.create", "finance.bills.read"].iter().map(text).collect(),
+            bought: None,
+        };
+        let few = |from, count| wanted(&granting, &Holds::Few { from, count });
+        assert_eq!(few(4, 1), ["modules/finance", "permissions/finance.bills.create"]);
+        assert_eq!(
+            few(2, 2),
+            ["modules/basic", "modules/finance", "permissions/finance.bills.read", "permissions/basic.events.read"]
+        );
+        assert_eq!(few(0, 9).len(), 5, "no more than there are");
+        let nothing = Granting { owned: Vec::new(), permissions: Vec::new(), ..granting };
+        assert!(wanted(&nothing, &Holds::Few { from: 7, count: 3 }).is_empty());
     }
 }

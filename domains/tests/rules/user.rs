@@ -22,7 +22,7 @@ fn after(more: impl IntoIterator<Item = UserEvent>) -> User {
 }
 
 fn ada() -> RegisterUser {
-    RegisterUser { email: "ada@example.org".into(), name: "Ada".into(), password_hash: "first".into() }
+    RegisterUser { email: "ada@example.org".into(), name: "Ada".into(), password_hash: Some("first".into()) }
 }
 
 #[test]
@@ -33,6 +33,15 @@ fn registering_makes_the_person_known_with_a_first_password() {
     assert_eq!(state.email.get().map(String::as_str), Some("ada@example.org"));
     assert_eq!(state.password_hash.get().map(String::as_str), Some("first"));
     assert_eq!(state.sessions_ended, 0);
+}
+
+#[test]
+fn somebody_registered_without_a_password_has_none() {
+    let without = RegisterUser { password_hash: None, ..ada() };
+    let known: Vec<_> = registered().into_iter().take(1).collect();
+    given::<User>([]).when(|state| user::register(state, without)).then(known.clone());
+    let state = given::<User>(known).state;
+    assert!(state.is_active() && state.password_hash.get().is_none());
 }
 
 #[test]

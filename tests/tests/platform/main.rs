@@ -32,6 +32,7 @@ mod redis;
 mod relay;
 mod relay_halts;
 mod rights;
+mod seed;
 mod sessions;
 mod subscribers;
 mod tenants;

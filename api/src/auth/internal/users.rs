@@ -40,8 +40,8 @@ pub(super) struct RegisterUserBody {
     email: String,
     /// Their display name, 1 to 200 characters.
     name: String,
-    /// Their first password, 15 to 128 characters.
-    password: String,
+    /// Their first password, 15 to 128 characters. Without one they cannot sign in until they have set one.
+    password: Option<String>,
 }
 
 /// A person by id.
@@ -60,7 +60,7 @@ pub(super) struct ByEmailQuery {
     email: String,
 }
 
-/// Registers somebody with a first password.
+/// Registers somebody, with a first password or without.
 #[utoipa::path(post, path = "/internal/v1/users", tag = "administration", request_body = RegisterUserBody,
     responses((status = 201, description = "The person.", body = SuccessBody<UserFound>)))]
 pub(super) async fn register(
@@ -73,7 +73,10 @@ pub(super) async fn register(
     check(&command.body)?;
     let account = auth.lookup.email(&email);
     let fingerprint = auth.lookup.fingerprint(&[&account, &command.body.name]);
-    let password_hash = auth.passwords.hash(command.body.password).await.map_err(of_hash)?;
+    let password_hash = match command.body.password {
+        Some(password) => Some(auth.passwords.hash(password).await.map_err(of_hash)?),
+        None => None,
+    };
     let id = UserId::new(ambient::new_id());
     let loaded = Loaded::<User>::new_stream(StreamName::user(id));
     let registration = RegisterUser { email: email.given().to_owned(), name: command.body.name, password_hash };
@@ -115,11 +118,12 @@ fn email(text: &str) -> Result<Email, Problem> {
 }
 
 fn check(body: &RegisterUserBody) -> Result<(), Problem> {
-    let (name, password) = (body.name.chars().count(), body.password.chars().count());
+    let name = body.name.chars().count();
+    let password = body.password.as_ref().map(|password| password.chars().count());
     if !(1..=NAME_CHARS_MAX).contains(&name) || body.name.trim().is_empty() {
         return Err(Problem::validation(format!("The field name does not have 1 to {NAME_CHARS_MAX} characters.")));
     }
-    if !(PASSWORD_CHARS_MIN..=PASSWORD_CHARS_MAX).contains(&password) {
+    if password.is_some_and(|password| !(PASSWORD_CHARS_MIN..=PASSWORD_CHARS_MAX).contains(&password)) {
         let message =
             format!("The field password does not have {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters.");
         return Err(Problem::validation(message));
