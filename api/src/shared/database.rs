@@ -3,11 +3,16 @@
 //! It owns sizes and time-outs. It refuses to know any table, and to migrate: run-time roles own nothing.
 
 use super::{config::Secret, server::ServeError};
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 use std::{fmt, time::Duration};
 
 /// How long a request waits for a connection before it is told 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a process that starts waits for its database, which may be starting, too, on a machine that starts everything.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -105,15 +110,16 @@ impl TooManyConnections {
 /// [`ServeError::Dependency`], naming the variable and never its value; [`ServeError::Connections`].
 pub async fn connect(variable: &'static str, url: &Secret, need: Connections) -> Result<PgPool, ServeError> {
     let failed = |source| ServeError::Dependency { name: variable, source: Box::new(source) };
-    let pool = PgPoolOptions::new()
-        .max_connections(need.pool)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .idle_timeout(IDLE_TIMEOUT)
-        .connect(url.expose())
-        .await
-        .map_err(failed)?;
-    let granted = granted(&pool).await.map_err(failed)?;
-    TooManyConnections::of(variable, need, &granted).map_or(Ok(pool), |error| Err(error.into()))
+    let options: PgConnectOptions = url.expose().parse().map_err(failed)?;
+    let first = PgPoolOptions::new().max_connections(1).acquire_timeout(START_TIMEOUT);
+    let first = first.connect_with(options.clone()).await.map_err(failed)?;
+    let granted = granted(&first).await.map_err(failed)?;
+    first.close().await;
+    if let Some(error) = TooManyConnections::of(variable, need, &granted) {
+        return Err(error.into());
+    }
+    let pool = PgPoolOptions::new().max_connections(need.pool);
+    Ok(pool.acquire_timeout(ACQUIRE_TIMEOUT).idle_timeout(IDLE_TIMEOUT).connect_lazy_with(options))
 }
 
 async fn granted(pool: &PgPool) -> Result<Granted, sqlx::Error> {
