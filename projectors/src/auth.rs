@@ -9,7 +9,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 /// Connections to Auth's database that they make: each projection its own, and those of the auth log, which is in the
 /// same database, one more to follow it by.
-pub const CONNECTIONS: u32 = 2 + 4 * 2;
+pub const CONNECTIONS: u32 = 2 + 5 * 2;
 
 /// What Auth gives its projections.
 #[derive(Clone)]
