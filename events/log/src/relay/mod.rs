@@ -6,6 +6,7 @@
 mod connection;
 mod headers;
 mod heads;
+mod lag;
 mod publish;
 mod tail;
 
@@ -95,14 +96,26 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 ///
 /// # Errors
 /// [`RelayHalted`] when going on could damage something; everything else is retried.
-pub async fn run(config: RelayConfig, mut shutdown: watch::Receiver<bool>) -> Result<(), RelayHalted> {
+pub async fn run(config: RelayConfig, shutdown: watch::Receiver<bool>) -> Result<(), RelayHalted> {
+    let proven = tail::Proven::default();
+    let measuring = lag::report(&config.pool, config.log, proven.acknowledged.clone());
+    tokio::select! {
+        ended = publish(&config, proven, shutdown) => ended,
+        never = measuring => match never {},
+    }
+}
+
+async fn publish(
+    config: &RelayConfig,
+    mut proven: tail::Proven,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<(), RelayHalted> {
     let mut backoff = BACKOFF.0;
-    let mut proven = tail::Proven::default();
     loop {
         let before = proven.position;
         let why = tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
-            why = attempt(&config, &mut proven) => why,
+            why = attempt(config, &mut proven) => why,
         };
         let why = match why {
             Interrupted::Halted(halted) => return Err(halted),

@@ -30,14 +30,12 @@ impl Publisher<'_> {
     /// Publishes for ever; returns only when interrupted.
     pub(super) async fn run(&mut self) -> Result<Infallible, Interrupted> {
         let mut window: VecDeque<(Position, PublishAckFuture)> = VecDeque::with_capacity(WINDOW);
-        let lag = metrics::gauge!("kisum_relay_lag_events", "log" => self.config.log.name());
         loop {
             let events = self.next().await?;
             if events.is_empty() {
                 while let Some(first) = window.pop_front() {
                     self.settle(first).await?;
                 }
-                lag.set(0.0);
                 tokio::time::sleep(POLL).await;
                 continue;
             }
@@ -51,8 +49,6 @@ impl Publisher<'_> {
                 fail_points::point_once_flushed("relay.published", &self.config.nats).await;
                 self.sent = envelope.position;
             }
-            #[expect(clippy::cast_precision_loss, reason = "a gauge of how many wait needs no more than 52 bits")]
-            lag.set(window.len() as f64);
         }
     }
 
@@ -100,7 +96,7 @@ impl Publisher<'_> {
                 ack.sequence, ack.stream, ack.duplicate
             )));
         }
-        self.proven.position = position;
+        self.proven.reaches(position);
         Ok(())
     }
 }

@@ -5,7 +5,7 @@
 //! sequence before it. At most a window of them, though: the relay that sent them stops at the stray's position.
 //! So each look compares the last window of messages with the log, but for what is proven already.
 
-use super::{Interrupted, RelayConfig, RelayHalted, connection::answered, publish::WINDOW};
+use super::{Interrupted, RelayConfig, RelayHalted, connection::answered, lag::Acknowledged, publish::WINDOW};
 use crate::{LoadError, LogHead, read};
 use async_nats::jetstream::{
     self,
@@ -30,6 +30,16 @@ pub(super) struct Proven {
     created_ns: i128,
     /// The last position that was acknowledged or compared.
     pub(super) position: Position,
+    /// The same, for who measures how far that is behind the log.
+    pub(super) acknowledged: Acknowledged,
+}
+
+impl Proven {
+    /// Everything up to `position` is.
+    pub(super) fn reaches(&mut self, position: Position) {
+        self.position = position;
+        self.acknowledged.set(position);
+    }
 }
 
 /// Finds or creates the stream and returns the position of its last message, 0 when it has none.
@@ -62,7 +72,8 @@ pub(super) async fn find(
         )));
     }
     if proven.created_ns != created_ns || proven.position > last {
-        *proven = Proven { created_ns, position: 0 };
+        proven.created_ns = created_ns;
+        proven.reaches(0);
     }
     let window = u64::try_from(WINDOW).unwrap_or(u64::MAX);
     let mut unproven = proven.position.max(last.saturating_sub(window));
@@ -83,7 +94,7 @@ pub(super) async fn find(
         }
         unproven = until;
     }
-    proven.position = last;
+    proven.reaches(last);
     Ok(last)
 }
 
