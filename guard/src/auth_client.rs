@@ -4,18 +4,21 @@
 //! none of them ever means "no".
 
 use crate::{
+    cause::{Cause, X_REQUEST_ID, trace_header},
     clock::Clock,
     org::XOrg,
     service_token::ServiceSigner,
     source::{AccessPage, PAGE_LEN, Revocations, Source, SourceError},
 };
 use futures_util::future::BoxFuture;
-use kisum_events::{AccessAnswer, AsOf, Heads, Log, Position};
+use http::HeaderValue;
+use kisum_events::{AccessAnswer, AsOf, Heads, Log, Position, TraceParent};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
+use tracing::Instrument as _;
 
 /// The service that is asked.
 const CALLEE: &str = "auth";
@@ -93,24 +96,41 @@ impl AuthClient {
     /// One person's access to one company, computed from at least `minimum`.
     pub(crate) async fn context(
         &self,
-        user_token: &str,
-        org: &XOrg,
+        (user_token, org): (&str, &XOrg),
         minimum: AsOf,
         timeout: Duration,
+        cause: &Cause,
     ) -> Result<AccessAnswer, AskError> {
         let path = "/internal/v1/access-context";
         let question = ContextQuestion { user_token, x_org: org.to_string(), applied: minimum };
         let request = self.http.post(format!("{}{path}", self.base)).json(&question);
-        self.send(request, "POST", path, timeout).await
+        let here = cause.step();
+        let asking = self.send(request, ("POST", path), timeout, (here, cause.label.clone()));
+        let Some(parent) = cause.trace else { return asking.await };
+        let span = tracing::error_span!(
+            "ask",
+            trace_id = %here.trace_id(),
+            span_id = %here.span_id(),
+            parent_span_id = %parent.span_id(),
+            span_kind = "client",
+            sampled = here.is_sampled(),
+            request_id = cause.label(),
+            callee = CALLEE,
+            path,
+        );
+        asking.instrument(span).await
     }
 
     async fn send<T: DeserializeOwned>(
         &self,
         request: reqwest::RequestBuilder,
-        method: &str,
-        path: &str,
+        (method, path): (&str, &str),
         timeout: Duration,
+        (step, label): (TraceParent, Option<HeaderValue>),
     ) -> Result<T, AskError> {
+        let (name, trace) = trace_header(step);
+        let request = request.header(name, trace);
+        let request = if let Some(label) = label { request.header(X_REQUEST_ID, label) } else { request };
         // A token is good once, so every attempt has its own.
         let token = self.signer.token(CALLEE, method, path, self.clock.now());
         let answer = request.bearer_auth(token).timeout(timeout).send().await;
@@ -134,20 +154,26 @@ impl Source for AuthClient {
     fn heads(&self) -> BoxFuture<'_, Result<Heads, SourceError>> {
         let path = "/internal/v1/heads";
         let request = self.http.get(format!("{}{path}", self.base));
-        Box::pin(async move { self.send(request, "GET", path, HEADS_TIMEOUT).await.map_err(failed) })
+        Box::pin(async move { self.send(request, ("GET", path), HEADS_TIMEOUT, alone()).await.map_err(failed) })
     }
 
     fn page(&self, log: Log, after: Position) -> BoxFuture<'_, Result<AccessPage, SourceError>> {
         let path = format!("/internal/v1/log/{log}");
         let url = format!("{}{path}?after={after}&limit={PAGE_LEN}&class=access", self.base);
-        Box::pin(async move { self.send(self.http.get(url), "GET", &path, PAGE_TIMEOUT).await.map_err(failed) })
+        let request = self.http.get(url);
+        Box::pin(async move { self.send(request, ("GET", &path), PAGE_TIMEOUT, alone()).await.map_err(failed) })
     }
 
     fn revocations(&self) -> BoxFuture<'_, Result<Revocations, SourceError>> {
         let path = "/internal/v1/revocations";
         let request = self.http.get(format!("{}{path}?after=0", self.base));
-        Box::pin(async move { self.send(request, "GET", path, PAGE_TIMEOUT).await.map_err(failed) })
+        Box::pin(async move { self.send(request, ("GET", path), PAGE_TIMEOUT, alone()).await.map_err(failed) })
     }
+}
+
+/// A request that no other causes begins a trace.
+fn alone() -> (TraceParent, Option<HeaderValue>) {
+    (Cause::default().step(), None)
 }
 
 fn failed(error: AskError) -> SourceError {

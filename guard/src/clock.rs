@@ -110,6 +110,16 @@ pub(crate) fn random_id() -> Uuid {
     Uuid::new_v4()
 }
 
+/// A new step's id in a trace: 64 bits, of which all but two are random.
+pub(crate) fn new_span_id() -> u64 {
+    random_id().as_u64_pair().1
+}
+
+/// A new trace's id.
+pub(crate) fn new_trace_id() -> u128 {
+    random_id().as_u128()
+}
+
 /// `span` with up to `percent` % added or taken away, so that a fleet does not act in step.
 pub(crate) fn jittered(span: Duration, percent: u32) -> Duration {
     let draw = u32::try_from(random_id().as_u128() & 0xffff).unwrap_or(0);

@@ -8,6 +8,7 @@ use crate::{
     answer::Verdict,
     auth_client::AuthClient,
     bus,
+    cause::{X_REQUEST_ID, is_label},
     clock::{Clock, jittered},
     contexts::Asked,
     ladder::{Ladder, Unknowable},
@@ -20,7 +21,7 @@ use crate::{
     token::{AccessClaims, TokenRefusal, TokenVerifier, bearer},
 };
 use http::{HeaderMap, StatusCode};
-use kisum_events::{Log, UserId};
+use kisum_events::{Log, SessionId, UserId};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
@@ -160,9 +161,9 @@ impl Guard {
     async fn decide(&self, headers: &HeaderMap, permission: Option<&'static str>) -> Result<Access, Problem> {
         let mut refusals = Refusals::of(headers);
         let (token, claims) = self.identify(headers, &refusals).await?;
-        refusals.actor = Some(claims.sub);
+        refusals.person = Some((claims.sub, claims.sid));
         let org = XOrg::from_headers(headers).inspect_err(|problem| refusals.x_org(problem))?;
-        let answer = match self.inner.ladder.climb(token, &claims, Asked { user: claims.sub, org }).await {
+        let answer = match self.inner.ladder.climb((token, &claims), Asked { user: claims.sub, org }, headers).await {
             Ok(answer) => answer,
             Err(Unknowable(reason)) => return Err(refusals.unknowable(reason)),
         };
@@ -200,7 +201,8 @@ impl Guard {
             }
         };
         if shared.state().has_ended(claims.sid) {
-            return Err(refusals.session_revoked());
+            let person = Some((claims.sub, claims.sid));
+            return Err(Refusals { person, ..refusals.clone() }.session_revoked());
         }
         Ok((token, claims))
     }
@@ -228,41 +230,48 @@ async fn refresh_keys(shared: Arc<Shared>) {
 
 /// Writes refusals down: every one with its reason, actor, company and request id (`security.md` 24). What is written is
 /// looked up only then: most requests are allowed.
+#[derive(Clone)]
 struct Refusals<'h> {
     headers: &'h HeaderMap,
-    actor: Option<UserId>,
+    person: Option<(UserId, SessionId)>,
 }
 
 impl<'h> Refusals<'h> {
     const fn of(headers: &'h HeaderMap) -> Self {
-        Self { headers, actor: None }
+        Self { headers, person: None }
     }
 
-    fn actor(&self) -> String {
-        self.actor.map_or_else(|| "-".to_owned(), |actor| actor.to_string())
-    }
-
-    /// As it came, where its form is harmless.
-    fn company(&self) -> String {
+    /// Who and for which company, as far as it is known and of a harmless form; the span of the request is told, too,
+    /// where it has a place for it.
+    fn whose(&self) -> (String, String) {
+        let span = tracing::Span::current();
+        if let Some((user, session)) = self.person {
+            span.record("user_id", tracing::field::display(user));
+            span.record("session_id", tracing::field::display(session));
+        }
         let company = self.headers.get(X_ORG).and_then(|value| value.to_str().ok()).and_then(XOrg::parse);
-        company.map_or_else(|| "-".to_owned(), |org| org.to_string())
+        if let Some(XOrg::Id(company)) = company {
+            span.record("company_id", tracing::field::display(company));
+        }
+        let actor = self.person.map_or_else(|| "-".to_owned(), |(user, _)| user.to_string());
+        (actor, company.map_or_else(|| "-".to_owned(), |org| org.to_string()))
     }
 
     /// As it came, where its form is harmless.
     fn request_id(&self) -> &'h str {
-        let label = self.headers.get("x-request-id").and_then(|value| value.to_str().ok());
+        let label = self.headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
         label.filter(|text| is_label(text)).unwrap_or("-")
     }
 
     fn token(&self, reason: &'static str) {
         metrics::counter!("kisum_access_denied_total", "reason" => "token").increment(1);
-        let (company, request_id) = (self.company(), self.request_id());
+        let ((_, company), request_id) = (self.whose(), self.request_id());
         tracing::info!(event = "token.rejected", reason, company, request_id);
     }
 
     fn x_org(&self, problem: &Problem) {
         metrics::counter!("kisum_x_org_failures_total").increment(1);
-        let (actor, request_id) = (self.actor(), self.request_id());
+        let ((actor, _), request_id) = (self.whose(), self.request_id());
         tracing::info!(event = "x_org.rejected", reason = problem.code, actor, request_id);
     }
 
@@ -274,7 +283,7 @@ impl<'h> Refusals<'h> {
     fn unknowable(&self, reason: &'static str) -> Problem {
         let problem = Problem::unavailable("Access cannot be proven at the moment.");
         metrics::counter!("kisum_access_denied_total", "reason" => problem.code).increment(1);
-        let (actor, company, request_id) = (self.actor(), self.company(), self.request_id());
+        let ((actor, company), request_id) = (self.whose(), self.request_id());
         tracing::warn!(event = "access.denied", reason, actor, company, request_id, "access cannot be proven");
         problem
     }
@@ -282,16 +291,11 @@ impl<'h> Refusals<'h> {
     fn denied(&self, problem: Problem) -> Problem {
         let reason = problem.reason.unwrap_or(problem.code);
         metrics::counter!("kisum_access_denied_total", "reason" => reason).increment(1);
-        let (actor, company, request_id) = (self.actor(), self.company(), self.request_id());
+        let ((actor, company), request_id) = (self.whose(), self.request_id());
         let detail = if problem.status == StatusCode::FORBIDDEN { problem.message.as_str() } else { "" };
         tracing::info!(event = "access.denied", reason, actor, company, request_id, detail);
         problem
     }
-}
-
-/// The contract's form of a request label.
-fn is_label(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 #[cfg(test)]

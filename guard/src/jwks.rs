@@ -4,6 +4,7 @@
 //! not on the allow-list: a key verifies its own algorithm and no other.
 
 use crate::{
+    cause::{Cause, trace_header},
     clock::{BootTime, Clock},
     jws,
 };
@@ -235,7 +236,9 @@ impl Published {
     }
 
     async fn download(&self) -> Option<KeySet> {
-        let answer = self.http.get(&self.url).timeout(FETCH_TIMEOUT).send().await;
+        // Many requests may wait for one fetch, so it is a part of none of their traces.
+        let (name, trace) = trace_header(Cause::default().step());
+        let answer = self.http.get(&self.url).header(name, trace).timeout(FETCH_TIMEOUT).send().await;
         let body = match answer.and_then(reqwest::Response::error_for_status) {
             Ok(answer) => answer.bytes().await,
             Err(error) => Err(error),

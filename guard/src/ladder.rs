@@ -6,12 +6,14 @@
 use crate::{
     answer::{Answer, Verdict},
     auth_client::AuthClient,
+    cause::Cause,
     contexts::Asked,
     flights::Flights,
     shared::Shared,
     state::{Filled, Unusable},
     token::AccessClaims,
 };
+use http::HeaderMap;
 use kisum_events::{AsOf, Cursor, SessionId};
 use std::{sync::Arc, time::Duration};
 
@@ -45,12 +47,12 @@ impl Ladder {
         Self { shared, auth, flights: Flights::new(), timeout }
     }
 
-    /// What one person may do in one company.
+    /// What one person may do in one company. The request's headers are read only where Auth has to be asked.
     pub(crate) async fn climb(
         &self,
-        token: &str,
-        claims: &Arc<AccessClaims>,
+        (token, claims): (&str, &Arc<AccessClaims>),
         asked: Asked,
+        headers: &HeaderMap,
     ) -> Result<Arc<Answer>, Unknowable> {
         let now = self.shared.clock.now();
         // A token past its end is accepted for differing clocks only; by then its session may no longer be on the
@@ -63,10 +65,12 @@ impl Ladder {
             return Ok(answer);
         }
         count("l0", "miss");
+        let cause = Cause::of(headers);
         let mut left = ASKED_MAX;
         loop {
             left = left.saturating_sub(1);
-            let (answer, filled) = self.ask(token, claims, &asked).await.inspect_err(|_| count("l2", "error"))?;
+            let (answer, filled) =
+                self.ask((token, claims), &asked, &cause).await.inspect_err(|_| count("l2", "error"))?;
             if filled != Filled::Overtaken || left == 0 {
                 count("l2", if filled == Filled::Kept { "kept" } else { "passed" });
                 return Ok(answer);
@@ -75,7 +79,7 @@ impl Ladder {
         }
     }
 
-    async fn ask(&self, token: &str, claims: &Arc<AccessClaims>, asked: &Asked) -> Landed {
+    async fn ask(&self, (token, claims): (&str, &Arc<AccessClaims>), asked: &Asked, cause: &Cause) -> Landed {
         let minimum = self.shared.state().minimum(self.shared.clock.boot());
         let session = claims.sid;
         let key = Question { asked: asked.clone(), session, minimum: (minimum.auth, minimum.core) };
@@ -87,6 +91,7 @@ impl Ladder {
             asked: asked.clone(),
             minimum,
             timeout: self.timeout,
+            cause: cause.clone(),
         };
         self.flights.ask(key, || flight.fly()).await.unwrap_or(Err(Unknowable("shed")))
     }
@@ -101,6 +106,8 @@ struct Flight {
     asked: Asked,
     minimum: AsOf,
     timeout: Duration,
+    /// The first request that asked this; others may wait for the same answer.
+    cause: Cause,
 }
 
 impl Flight {
@@ -111,7 +118,16 @@ impl Flight {
         metrics::histogram!("kisum_context_fetch_seconds").record(took.as_secs_f64());
         if let Err(Unknowable(reason)) = landed {
             let (user, org) = (self.asked.user, &self.asked.org);
-            tracing::warn!(event = "access.aggregation_failed", reason, actor = %user, company = %org);
+            let (request_id, trace_id) =
+                (self.cause.label(), self.cause.trace.map(|trace| trace.trace_id().to_string()));
+            tracing::warn!(
+                event = "access.aggregation_failed",
+                reason,
+                actor = %user,
+                company = %org,
+                request_id,
+                trace_id
+            );
         }
         landed
     }
@@ -140,7 +156,7 @@ impl Flight {
     /// Asks, and once more if the first attempt got lost.
     async fn fetch(&self) -> Result<Answer, Unknowable> {
         let Asked { org, .. } = &self.asked;
-        let attempt = || self.auth.context(&self.token, org, self.minimum, self.timeout);
+        let attempt = || self.auth.context((&self.token, org), self.minimum, self.timeout, &self.cause);
         let answer = match attempt().await {
             Err(error) if error.is_passing() => attempt().await,
             settled => settled,

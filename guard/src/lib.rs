@@ -15,6 +15,7 @@ mod auth_client;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod bus;
+mod cause;
 mod clock;
 mod contexts;
 mod doubts;

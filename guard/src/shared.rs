@@ -4,7 +4,7 @@
 //! that were checked.
 
 use crate::{
-    clock::{BootTime, Clock},
+    clock::{self, BootTime, Clock},
     follower::follow,
     named::Named,
     proof::prove,
@@ -99,12 +99,14 @@ impl Shared {
 
     /// Takes an event in.
     pub(crate) fn event(&self, envelope: &Envelope) -> Arrived {
+        let _in_its_trace = apply_span(envelope).entered();
         let now = self.clock.now();
         let arrived = self.state_mut().event(envelope, now);
         if let Arrived::Applied(named) = arrived {
             // Nobody has to listen.
             let _ = self.named.send(named);
         }
+        tracing::debug!(event = "access.event", ?arrived, "an access event has arrived");
         match arrived {
             Arrived::Applied(Named::EndedSession { id, .. }) => self.tokens.forget_session(id),
             // A key may be gone. Other events that name everybody leave the keys: to fetch them, Auth must be up.
@@ -125,4 +127,21 @@ impl Shared {
             self.restart(log).notify_one();
         }
     }
+}
+
+/// The step that an event causes here, as a part of the trace that wrote it.
+fn apply_span(envelope: &Envelope) -> tracing::Span {
+    let Some(parent) = envelope.meta.traceparent else { return tracing::Span::none() };
+    let here = parent.child(clock::new_span_id());
+    tracing::error_span!(
+        "apply",
+        trace_id = %here.trace_id(),
+        span_id = %here.span_id(),
+        parent_span_id = %parent.span_id(),
+        span_kind = "consumer",
+        sampled = here.is_sampled(),
+        log = envelope.log.name(),
+        position = envelope.position,
+        r#type = envelope.event_type,
+    )
 }

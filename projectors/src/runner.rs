@@ -6,10 +6,11 @@ use crate::{
     commit::{chain, commit},
 };
 use kisum_events::{Cursor, Envelope};
-use kisum_log::{Backoff, Follow, FollowError};
+use kisum_log::{Backoff, Caused, Follow, FollowError};
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use std::{convert::Infallible, marker::PhantomData, time::Duration};
 use tokio::{sync::watch, time::MissedTickBehavior};
+use tracing::Instrument as _;
 
 /// How often a projection that stands still reports its growing lag.
 const STANDSTILL_REPORT: Duration = Duration::from_secs(1);
@@ -80,7 +81,8 @@ impl<P: Projection> Runner<P> {
         epoch: u32,
         events: &[Envelope],
     ) -> Result<Cursor, Ended> {
-        let Committed { cursor, at, poison } = commit::<P>(conn, epoch, events).await.map_err(|error| match error {
+        let committed = commit::<P>(conn, epoch, events).instrument(batch_span::<P>(events)).await;
+        let Committed { cursor, at, poison } = committed.map_err(|error| match error {
             CommitError::Unavailable(error) => Ended::Database(error),
             other => Ended::Commit(other),
         })?;
@@ -192,6 +194,23 @@ impl<P: Projection> Runner<P> {
         self.lag_seconds = seconds;
         metrics::gauge!("kisum_projection_lag_seconds", "projection" => P::NAME).set(seconds);
     }
+}
+
+/// The step that a batch of events causes in this projection, as a part of the trace that wrote the first of them.
+fn batch_span<P: Projection>(events: &[Envelope]) -> tracing::Span {
+    let Some(caused) = Caused::by(events) else { return tracing::Span::none() };
+    tracing::error_span!(
+        "project",
+        trace_id = %caused.here.trace_id(),
+        span_id = %caused.here.span_id(),
+        parent_span_id = %caused.parent.span_id(),
+        span_kind = "consumer",
+        sampled = caused.here.is_sampled(),
+        links = caused.links,
+        projection = P::NAME,
+        first = events.first().map(|event| event.position),
+        last = events.last().map(|event| event.position),
+    )
 }
 
 /// Completes when the process is to end; a sender that is gone means the same.

@@ -110,7 +110,7 @@ pub fn new_stream() -> StreamName {
 
 /// An append by the platform itself.
 pub fn append(request: RequestId) -> Append {
-    Append::new(request, Meta { actor: Actor::System, request_id: request, causation_id: None, correlation_id: None })
+    Append::new(request, Meta::new(Actor::System, request))
 }
 
 /// An append of one access event to a stream at the given state.

@@ -17,9 +17,11 @@ use crate::shared::{
     ambient,
     client_ip::ClientIp,
     extract::ApiJson,
+    observe,
     problem::{self, Problem, reason},
     request_label::RequestLabel,
     respond::SuccessBody,
+    trace,
 };
 use axum::{extract::State, response::Response};
 use http::{HeaderMap, header};
@@ -122,6 +124,7 @@ pub(super) async fn login(
             auth.limiter.succeeded(&attempt).await;
             metrics::counter!("kisum_login_total", "outcome" => "succeeded").increment(1);
             let (user, session) = (signed_in.user.0, signed_in.session.0);
+            observe::note_person(user, session, None);
             tracing::info!(event = "login.succeeded", user_id = %user, session_id = %session, "signed in");
             signed_in.respond(&auth, body.client.way())
         }
@@ -279,7 +282,7 @@ async fn upgrade_password(auth: Auth, id: UserId, password: String, verified: Op
     }
     let Ok(events) = user::set_password(&user.state, &hash, PasswordCause::Upgraded) else { return };
     let request = ambient::new_request_id();
-    let meta = Meta { actor: Actor::System, request_id: request, causation_id: None, correlation_id: None };
+    let meta = Meta::new(Actor::System, request);
     let mut append = Append::new(request, meta);
     if append.write(&user, events).is_ok() {
         let _next_sign_in_tries_again = auth.append(append).await;
@@ -290,5 +293,5 @@ async fn upgrade_password(auth: Auth, id: UserId, password: String, verified: Op
 pub(super) fn append_for(actor: Actor, label: &RequestLabel) -> Append {
     let request_id = ambient::new_request_id();
     let correlation_id = Some(label.to_string());
-    Append::new(request_id, Meta { actor, request_id, causation_id: None, correlation_id })
+    Append::new(request_id, Meta { correlation_id, traceparent: trace::current(), ..Meta::new(actor, request_id) })
 }

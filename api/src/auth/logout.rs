@@ -11,6 +11,7 @@ use super::{
 };
 use crate::shared::{
     idempotency::ApiCommand,
+    observe,
     problem::{self, Problem},
     request_label::RequestLabel,
     respond::NoContent,
@@ -70,6 +71,7 @@ async fn end(auth: &Auth, session: SessionId, user: UserId, label: &RequestLabel
     let end = End { id: session, whose: Some(user), cause: SessionEndCause::Logout };
     match end_session(auth, &end, Actor::User(user), label).await {
         Ok(response) => {
+            observe::note_person(user, session, None);
             tracing::info!(event = "logout", user_id = %user, session_id = %session, "signed out");
             Ok(response)
         }

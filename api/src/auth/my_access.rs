@@ -7,6 +7,7 @@ use super::{
     person,
 };
 use crate::shared::{
+    observe,
     problem::{Problem, reason},
     respond::{Success, SuccessBody},
 };
@@ -133,6 +134,9 @@ pub(super) async fn my_access(
         AccessError::Behind { .. } => Problem::validation("The position in X-Access-Position does not exist."),
         other => person::unprovable(other),
     })?;
+    if let Some(company) = known.answer.subject.company_id {
+        observe::note_company(company);
+    }
     match &known.answer.verdict {
         Verdict::Active(context) => Ok(Success(MyAccess::from(context.as_ref())).into_response()),
         Verdict::SessionRevoked => Err(person::session_over(person)),

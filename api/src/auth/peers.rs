@@ -2,10 +2,15 @@
 //!
 //! It owns signing, time-outs and the fall-back to the next replica. It refuses to know what an answer means.
 
-use crate::shared::ambient::{Clock, Stopwatch};
+use crate::shared::{
+    ambient::{Clock, Stopwatch},
+    trace::{self, TRACEPARENT},
+};
+use kisum_events::TraceParent;
 use kisum_guard::ServiceSigner;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
+use tracing::Instrument as _;
 
 /// Longest wait for a connection: these are neighbours.
 const CONNECT_MS_MAX: u64 = 500;
@@ -117,6 +122,29 @@ impl Peer {
         query: &[(&str, String)],
         patience: Duration,
     ) -> Result<Answer<T>, PeerError> {
+        let (here, parent) = (trace::step(), trace::current());
+        let asking = self.ask(base, path, query, (patience, here));
+        let Some(parent) = parent else { return asking.await };
+        let span = tracing::error_span!(
+            "ask",
+            trace_id = %here.trace_id(),
+            span_id = %here.span_id(),
+            parent_span_id = %parent.span_id(),
+            span_kind = "client",
+            sampled = here.is_sampled(),
+            callee = self.callee,
+            path,
+        );
+        asking.instrument(span).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        base: &str,
+        path: &str,
+        query: &[(&str, String)],
+        (patience, here): (Duration, TraceParent),
+    ) -> Result<Answer<T>, PeerError> {
         let callee = self.callee;
         let unreachable = |source| PeerError::Unreachable { callee, source };
         let watch = Stopwatch::start();
@@ -125,6 +153,7 @@ impl Peer {
             .get(format!("{base}{path}"))
             .query(query)
             .bearer_auth(self.signer.token(callee, "GET", path, self.clock.now()))
+            .header(TRACEPARENT, here.to_string())
             .timeout(patience)
             .send()
             .await

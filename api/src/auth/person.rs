@@ -6,7 +6,10 @@ use super::{
     Auth,
     access::{AccessError, Standing},
 };
-use crate::shared::problem::{Chain, Problem};
+use crate::shared::{
+    observe,
+    problem::{Chain, Problem},
+};
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, request::Parts};
 use kisum_events::{Actor, SessionId, Timestamp, UserId};
@@ -44,9 +47,7 @@ pub(super) async fn of_token(auth: &Auth, token: &str) -> Result<Person, Problem
         metrics::counter!("kisum_tokens_rejected_total").increment(1);
         tracing::info!(event = "token.rejected", code = problem.code, "an access token was refused");
     })?;
-    let span = tracing::Span::current();
-    span.record("user_id", tracing::field::display(claims.sub));
-    span.record("session_id", tracing::field::display(claims.sid));
+    observe::note_person(claims.sub, claims.sid, None);
     Ok(Person { user: claims.sub, session: claims.sid, token_until: claims.exp })
 }
 
@@ -63,10 +64,14 @@ pub(super) async fn of_headers(auth: &Auth, headers: &HeaderMap) -> Result<Perso
 /// # Errors
 /// 400 when `x-org` is missing or malformed.
 pub(super) fn org(headers: &HeaderMap) -> Result<XOrg, Problem> {
-    XOrg::from_headers(headers).inspect_err(|_| {
+    let org = XOrg::from_headers(headers).inspect_err(|_| {
         metrics::counter!("kisum_x_org_failures_total").increment(1);
         tracing::info!(event = "x_org.rejected", "x-org is missing or malformed");
-    })
+    })?;
+    if let XOrg::Id(company) = org {
+        observe::note_company(company);
+    }
+    Ok(org)
 }
 
 /// A refusal that is logged and counted (security.md, 24).

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::shared::{
     idempotency::ApiCommand,
+    observe,
     problem::{self, Problem},
     request_label::RequestLabel,
     respond::SuccessBody,
@@ -96,6 +97,8 @@ async fn rotate(auth: &Auth, label: &RequestLabel, token: &RefreshToken) -> Resu
         let stream = StreamName::session(token.session);
         let loaded = auth.log.load::<Session>(&stream).await.map_err(problem::of_load)?;
         let user_id = loaded.state.user_id.ok_or_else(refused)?;
+        // Not proven yet; but whoever looks into a refusal wants to know whose session it was about.
+        observe::note_person(user_id, token.session, None);
         let user = signed_in::load_user(auth, user_id).await?;
         if !user.state.is_active() {
             return Err(Problem::session_revoked());

@@ -88,7 +88,8 @@ fn note_end(auth: &Auth, end: &End, state: &Session) {
         SessionEndCause::Revoked => "revoked",
         SessionEndCause::ReuseDetected => "reuse_detected",
     };
-    tracing::info!(event = "session.revoked", cause, session_id = %end.id, "a session has ended");
+    let user_id = state.user_id.map(tracing::field::display);
+    tracing::info!(event = "session.revoked", cause, session_id = %end.id, user_id, "a session has ended");
     mark_revoked(auth, end.id, state);
 }
 
@@ -99,7 +100,8 @@ impl GivenWay {
     /// Notes their end, once it is committed.
     pub(super) fn note(&self, auth: &Auth) {
         for (id, state) in &self.0 {
-            tracing::info!(event = "session.revoked", cause = "too_many", session_id = %id, "a session has given way");
+            let user_id = state.user_id.map(tracing::field::display);
+            tracing::info!(event = "session.revoked", cause = "too_many", session_id = %id, user_id, "a session has given way");
             mark_revoked(auth, *id, state);
         }
     }

@@ -10,6 +10,7 @@ use crate::shared::{
     ambient,
     caller::Caller,
     idempotency::{CommandScope, Idempotency},
+    observe,
     problem::{self, Problem},
     request_label::RequestLabel,
 };
@@ -72,6 +73,7 @@ impl Purchase<'_> {
         depend: impl FnOnce(&mut Append),
         decide: impl FnOnce(&Subscription, Change) -> Result<IdentifiedEvents, Problem>,
     ) -> Result<AccessPosition, Problem> {
+        observe::note_company(self.company);
         let log = &self.core.log;
         let stream = StreamName::subscription(self.company);
         let loaded: Loaded<Subscription> = log.load(&stream).await.map_err(problem::of_load)?;

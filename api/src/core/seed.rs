@@ -133,7 +133,7 @@ fn seed_append<A: Aggregate>(loaded: &Loaded<A>, events: &[A::Event]) -> Result<
     let contents = serde_json::to_string(events)?;
     let scope = format!("catalog|{}|{}|{contents}", loaded.stream, loaded.version);
     let request_id = RequestId::derived(Log::Core, &scope);
-    let meta = Meta { actor: Actor::System, request_id, causation_id: None, correlation_id: None };
+    let meta = Meta::new(Actor::System, request_id);
     Ok(Append::new(request_id, meta))
 }
 

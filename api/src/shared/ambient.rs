@@ -33,6 +33,18 @@ pub fn new_id() -> Uuid {
     Uuid::now_v7()
 }
 
+/// A new trace's id.
+#[expect(clippy::disallowed_methods, reason = "this module owns randomness")]
+pub fn new_trace_id() -> u128 {
+    Uuid::new_v4().as_u128()
+}
+
+/// A new step's id in a trace: 64 bits, of which all but two are random.
+#[expect(clippy::disallowed_methods, reason = "this module owns randomness")]
+pub fn new_span_id() -> u64 {
+    Uuid::new_v4().as_u64_pair().1
+}
+
 /// A new event's id.
 pub fn new_event_id() -> EventId {
     EventId::new(new_id())

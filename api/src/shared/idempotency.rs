@@ -8,6 +8,7 @@ use super::{
     ambient,
     extract::{body_bytes, header_text, is_json, read_json},
     problem::{self, Problem},
+    trace,
 };
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::request::Parts;
@@ -71,7 +72,7 @@ impl Idempotency {
     pub fn append(&self, scope: CommandScope<'_>) -> Append {
         let request = self.request_id(scope);
         let correlation_id = Some(scope.correlation.to_owned());
-        let meta = Meta { actor: scope.actor.clone(), request_id: request, causation_id: None, correlation_id };
+        let meta = Meta { correlation_id, traceparent: trace::current(), ..Meta::new(scope.actor.clone(), request) };
         let append = Append::new(request, meta);
         if self.is_keyed() { append.with_body_hash(self.body_hash) } else { append }
     }

@@ -20,6 +20,9 @@ use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 /// Characters of one value at most: a line is a line, not a dump.
 const VALUE_LEN_MAX: usize = 2_000;
 
+/// Fields of spans that say nothing to who reads lines (`span_export`).
+const FOR_COLLECTORS: [&str; 4] = ["parent_span_id", "span_kind", "sampled", "links"];
+
 /// Writes one JSON object per event to standard output.
 pub struct JsonLines {
     service: String,
@@ -60,7 +63,10 @@ struct Fields(Map<String, Value>);
 
 impl Fields {
     fn put(&mut self, field: &Field, value: Value) {
-        self.0.insert(field.name().trim_start_matches("r#").to_owned(), value);
+        let name = field.name().trim_start_matches("r#");
+        if !FOR_COLLECTORS.contains(&name) {
+            self.0.insert(name.to_owned(), value);
+        }
     }
 }
 
@@ -119,7 +125,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
 }
 
 /// Hides what looks like a JSON Web Token, an e-mail address or the credentials in an address.
-fn mask(text: &str) -> String {
+pub(super) fn mask(text: &str) -> String {
     let shortened: String = text.chars().take(VALUE_LEN_MAX).collect();
     if !shortened.contains('@') && !shortened.contains("eyJ") {
         return shortened;

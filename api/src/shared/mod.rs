@@ -27,5 +27,7 @@ pub mod request_label;
 pub mod respond;
 pub mod server;
 pub mod service_config;
+pub mod span_export;
 pub mod telemetry;
+pub mod trace;
 pub mod trust;

@@ -6,15 +6,16 @@ use super::{
     ambient::Stopwatch,
     client_ip::{ClientIp, TrustedProxies},
     problem::Problem,
-    request_label::{RequestLabel, TraceParent, X_REQUEST_ID},
+    request_label::{RequestLabel, X_REQUEST_ID},
+    trace::{self, TRACEPARENT},
 };
 use axum::{
     extract::{ConnectInfo, MatchedPath, Request, State},
     middleware::Next,
     response::Response,
 };
-use http::Method;
-use kisum_events::{CompanyId, SessionId, UserId};
+use http::{HeaderValue, Method, StatusCode};
+use kisum_events::{CompanyId, SessionId, TraceParent, UserId};
 use std::{net::SocketAddr, time::Duration};
 use tracing::{Instrument as _, Span, field::Empty};
 
@@ -35,23 +36,35 @@ pub(super) async fn observe(
     let label = RequestLabel::of(request.headers());
     let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str).to_owned();
     let method = method_label(request.method());
-    let span = request_span(&request, &label, &route, method);
+    let came = trace::of_headers(request.headers());
+    // A probe that begins a trace would fill the collector with nothing.
+    let here = came.map_or_else(|| trace::begin(!QUIET_ROUTES.contains(&route.as_str())), trace::next);
+    let span = request_span(&label, (came, here), &route, method);
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() {
         let client = ClientIp(proxies.client(peer, request.headers()));
         request.extensions_mut().insert(client);
     }
-    // Whoever reads the header further in, such as a guard's log lines, must find the label that counts.
+    // Whoever reads the headers further in, such as a guard, must find the label and the step that count.
     if let Some(value) = label.header_value() {
         request.headers_mut().insert(X_REQUEST_ID, value);
     }
+    if let Ok(value) = HeaderValue::from_str(&here.to_string()) {
+        request.headers_mut().insert(TRACEPARENT, value);
+    }
     request.extensions_mut().insert(label.clone());
 
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = trace::within(here, next.run(request).instrument(span.clone())).await;
     if let Some(value) = label.header_value() {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
     span.in_scope(|| note(&route, method, &response, watch.elapsed()));
+    span.record("status", response.status().as_u16());
     response
+}
+
+/// Notes which company the current request is about, so that every later line of it says so.
+pub fn note_company(company: CompanyId) {
+    Span::current().record("company_id", tracing::field::display(company));
 }
 
 /// Notes whose request the current one is, once that is proven, so that every later line of it says so.
@@ -64,19 +77,30 @@ pub fn note_person(user: UserId, session: SessionId, company: Option<CompanyId>)
     }
 }
 
-fn request_span(request: &Request, label: &RequestLabel, route: &str, method: &'static str) -> Span {
-    let span = tracing::info_span!(
+/// Of the highest level, since a line of any level should say whose request it belongs to.
+fn request_span(
+    label: &RequestLabel,
+    (came, here): (Option<TraceParent>, TraceParent),
+    route: &str,
+    method: &'static str,
+) -> Span {
+    let span = tracing::error_span!(
         "request",
         request_id = label.as_str(),
-        trace_id = Empty,
+        trace_id = %here.trace_id(),
+        span_id = %here.span_id(),
+        parent_span_id = Empty,
+        span_kind = "server",
+        sampled = here.is_sampled(),
         route,
         method,
         user_id = Empty,
         session_id = Empty,
         company_id = Empty,
+        status = Empty,
     );
-    if let Some(trace) = TraceParent::of(request.headers()) {
-        span.record("trace_id", trace.trace_id());
+    if let Some(parent) = came {
+        span.record("parent_span_id", tracing::field::display(parent.span_id()));
     }
     span
 }
@@ -94,12 +118,14 @@ fn note(route: &str, method: &'static str, response: &Response, took: Duration) 
     let problem = response.extensions().get::<Problem>();
     let code = problem.map(|problem| problem.code);
     let reason = problem.and_then(|problem| problem.reason);
+    // What was wrong with a request's form may repeat a piece of it.
+    let error = problem.filter(|problem| problem.status != StatusCode::BAD_REQUEST).map(|it| it.message.as_str());
     if status >= 500 {
-        tracing::warn!(event = "http.request", status, duration_ms, code, reason, "answered");
+        tracing::warn!(event = "http.request", status, duration_ms, code, reason, error, "answered");
     } else if QUIET_ROUTES.contains(&route) {
-        tracing::debug!(event = "http.request", status, duration_ms, code, reason, "answered");
+        tracing::debug!(event = "http.request", status, duration_ms, code, reason, error, "answered");
     } else {
-        tracing::info!(event = "http.request", status, duration_ms, code, reason, "answered");
+        tracing::info!(event = "http.request", status, duration_ms, code, reason, error, "answered");
     }
 }
 

@@ -48,6 +48,8 @@ pub struct ServiceConfig {
     pub log_format: LogFormat,
     /// Which log lines are written, as `RUST_LOG` has it.
     pub log_filter: String,
+    /// The collector that spans are exported to (OTLP over HTTP); it may hold credentials. None: no spans.
+    pub otlp_endpoint: Option<Secret>,
 }
 
 /// What a service has that decides which variables it needs.
@@ -81,6 +83,7 @@ impl ServiceConfig {
         let trusted_proxies = read_proxies(reader);
         let log_format = reader.parsed_or("LOG_FORMAT", "json or text", LogFormat::Json);
         let log_filter = reader.optional("RUST_LOG").unwrap_or_else(|| "info".to_owned());
+        let otlp_endpoint = read_collector(reader);
         Some(Self {
             environment: environment?,
             service,
@@ -93,6 +96,7 @@ impl ServiceConfig {
             trusted_proxies: trusted_proxies?,
             log_format: log_format?,
             log_filter,
+            otlp_endpoint: otlp_endpoint?,
         })
     }
 }
@@ -106,6 +110,19 @@ fn read_trust(reader: &mut Reader<'_>) -> Option<PathBuf> {
         return None;
     }
     Some(path)
+}
+
+/// The collector's address, where there is one. Unset and empty are the same, as the specification of OpenTelemetry's
+/// variables asks.
+fn read_collector(reader: &mut Reader<'_>) -> Option<Option<Secret>> {
+    let name = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let Some(text) = reader.optional(name).filter(|text| !text.is_empty()) else { return Some(None) };
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    if host.is_none_or(|host| host.is_empty() || host.contains(['?', '#', ' '])) {
+        reader.invalid(name, "the http(s) address of an OTLP collector, such as http://127.0.0.1:4318");
+        return None;
+    }
+    Some(Some(Secret::new(text)))
 }
 
 fn read_origins(reader: &mut Reader<'_>) -> Option<Vec<HeaderValue>> {
@@ -186,6 +203,10 @@ pub(crate) mod tests {
         for bad in ["*", "https://*.example", "https://app.example/", "app.example"] {
             assert!(read(&env.clone().with("CORS_ORIGINS", bad)).is_err(), "{bad}");
         }
-        assert!(read(&env.with("TRUSTED_PROXIES", "10.0.0.0/8, nonsense")).is_err());
+        assert!(read(&env.clone().with("TRUSTED_PROXIES", "10.0.0.0/8, nonsense")).is_err());
+        let collector = |url: &str| read(&env.clone().with("OTEL_EXPORTER_OTLP_ENDPOINT", url));
+        assert!(collector("http://127.0.0.1:4318").is_ok_and(|config| config.otlp_endpoint.is_some()));
+        assert!(collector("").is_ok_and(|config| config.otlp_endpoint.is_none()));
+        assert!(collector("127.0.0.1:4317").is_err() && collector("grpc://127.0.0.1:4317").is_err());
     }
 }

@@ -1,9 +1,9 @@
-//! Logs and metrics of a process.
+//! Logs, metrics and traces of a process.
 //!
 //! It owns the global subscriber and the global metrics recorder, both installed once. It refuses to let a token or an
 //! e-mail address through: what looks like one is masked on its way out.
 
-use super::{json_lines::JsonLines, service_config::ServiceConfig};
+use super::{json_lines::JsonLines, service_config::ServiceConfig, span_export};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
     str::FromStr,
@@ -40,18 +40,15 @@ impl FromStr for LogFormat {
     }
 }
 
-/// Starts logs and metrics of this process. Only the first call of a process does something.
+/// Starts logs, metrics and, where a collector is named, traces of this process, within its runtime. Only the first call of a process does something.
 pub fn start(config: &ServiceConfig) {
-    start_logs(&config.service, config.environment.name(), config.log_format, &config.log_filter);
     metrics();
-}
-
-/// Starts the log of a process that is no service, such as a relay.
-pub fn start_logs(service: &str, environment: &str, format: LogFormat, filter: &str) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let registry = tracing_subscriber::registry().with(filter);
+    let (service, environment) = (config.service.as_str(), config.environment.name());
+    let spans = config.otlp_endpoint.as_ref().and_then(|url| span_export::start(url.expose(), service, environment));
+    let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter).with(spans);
     // A second start in one process (tests) keeps the first one's subscriber.
-    let _ = match format {
+    let _ = match config.log_format {
         LogFormat::Json => registry.with(JsonLines::new(service, environment)).try_init(),
         LogFormat::Text => registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).try_init(),
     };
@@ -84,6 +81,11 @@ fn builder() -> PrometheusBuilder {
     builder
         .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &BUCKETS_SIZE)
         .unwrap_or_else(|_| PrometheusBuilder::new())
+}
+
+/// Sends what is left for the collector, at the end of a process.
+pub async fn flush() {
+    span_export::flush().await;
 }
 
 /// Keeps histograms small while nobody reads them; ends with the runtime.

@@ -19,12 +19,7 @@ pub(super) async fn in_this_process(log: &EventLog, writers: usize, seconds: Dur
     workers(writers, |_| {
         let log = log.clone();
         async move {
-            let meta = Meta {
-                actor: Actor::System,
-                request_id: ambient::new_request(),
-                causation_id: None,
-                correlation_id: None,
-            };
+            let meta = Meta::new(Actor::System, ambient::new_request());
             let stream = StreamName::from_stored(format!("bench-{}", ambient::new_uuid()));
             let mut loaded: Loaded<Counted> = Loaded::new_stream(stream);
             let (mut events, mut took) = (0, Vec::new());

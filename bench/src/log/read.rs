@@ -239,7 +239,7 @@ pub(super) async fn latency(log: &EventLog, follower: Follow, appends: usize) ->
     for _ in 0..appends {
         tokio::time::sleep(PAUSE).await;
         let request = ambient::new_request();
-        let meta = Meta { actor: Actor::System, request_id: request, causation_id: None, correlation_id: None };
+        let meta = Meta::new(Actor::System, request);
         let mut append = Append::new(request, meta);
         let state = append.write(&loaded, vec![Happened::Happened { filler: filler() }])?;
         let receipt = log.append(append).await?;

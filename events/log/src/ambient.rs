@@ -27,3 +27,9 @@ pub(crate) fn random() -> f64 {
     let bits = std::hash::RandomState::new().hash_one(()) >> 11;
     bits as f64 / (1_u64 << 53) as f64
 }
+
+/// A new step's id in a trace: 64 bits, of which all but two are random.
+#[expect(clippy::disallowed_methods, reason = "this is the module that owns randomness here")]
+pub(crate) fn new_span_id() -> u64 {
+    Uuid::new_v4().as_u64_pair().1
+}

@@ -347,7 +347,7 @@ mod tests {
 
     fn waiting(request: u128, writes: &[&str], guards: &[&str], claims: &[&str]) -> Waiting {
         let request_id = RequestId::new(Uuid::from_u128(request));
-        let meta = Meta { actor: Actor::System, request_id, causation_id: None, correlation_id: None };
+        let meta = Meta::new(Actor::System, request_id);
         let mut append = Append::new(request_id, meta);
         append.writes.extend(writes.iter().map(|name| StreamWrite {
             stream: stream(name),

@@ -194,7 +194,7 @@ async fn append_event(tx: &mut PgConnection, log: Log, epoch: u32, reason: &str)
     // Every event of this stream replaces its whole state, so none needs to be read to fold the next.
     let loaded = Loaded { stream, version, position, state: LogState::default() };
     let request_id = RequestId::derived(log, &format!("epoch:{epoch}"));
-    let meta = Meta { actor: Actor::System, request_id, causation_id: None, correlation_id: None };
+    let meta = Meta::new(Actor::System, request_id);
     let meta_text = serde_json::to_string(&meta).map_err(|error| AppendError::Refused(error.to_string()))?;
     let mut append = Append::new(request_id, meta);
     append.write(&loaded, vec![LogEvent::EpochStarted { epoch, reason: reason.to_owned() }])?;

@@ -6,10 +6,12 @@ use crate::{
     arrays::Prepared,
     head, load,
     seal::Place,
+    trace,
 };
 use kisum_events::{Aggregate, Cursor, Log, Position, StreamName};
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Instrument as _;
 
 /// One log, open for reading and appending. Cheap to clone; all clones share one appender.
 #[derive(Clone)]
@@ -122,7 +124,29 @@ impl EventLog {
     ///
     /// # Errors
     /// [`AppendError`]: each append gets its own verdict, whatever goes with it in one batch.
-    pub async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
+    pub async fn append(&self, mut append: Append) -> Result<Receipt, AppendError> {
+        let Some(parent) = append.meta.traceparent else { return self.send(append).await };
+        // What is written names the step that writes it, so that whatever the events cause is a part of that.
+        let here = trace::step(parent);
+        append.meta.traceparent = Some(here);
+        let span = tracing::error_span!(
+            "append",
+            trace_id = %here.trace_id(),
+            span_id = %here.span_id(),
+            parent_span_id = %parent.span_id(),
+            span_kind = "producer",
+            sampled = here.is_sampled(),
+            log = self.log.name(),
+            position = tracing::field::Empty,
+        );
+        let sent = self.send(append).instrument(span.clone()).await;
+        if let Ok(receipt) = &sent {
+            span.record("position", receipt.last);
+        }
+        sent
+    }
+
+    async fn send(&self, append: Append) -> Result<Receipt, AppendError> {
         append.check()?;
         let prepared = Box::new(self.prepare(append).await?);
         let (answer, verdict) = oneshot::channel();

@@ -22,6 +22,7 @@ mod read;
 pub mod relay;
 mod seal;
 mod subscribers;
+mod trace;
 mod verify;
 
 pub use append::{Append, ClaimKey, Receipt};
@@ -40,4 +41,5 @@ pub use load::Loaded;
 pub use read::{read, read_at};
 pub use seal::Sealer;
 pub use subscribers::{ProvisionError, SubjectsError, Subscriber, SubscriberSubjects, Subscribers};
+pub use trace::Caused;
 pub use verify::{Difference, Verified, VerifyError, verify};

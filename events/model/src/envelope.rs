@@ -1,7 +1,8 @@
 //! The envelope that every event carries, and who caused it.
 
 use crate::{
-    AnyEvent, CompanyId, Cursor, DecodeError, Effect, EventId, Log, Position, RequestId, StreamName, Timestamp, UserId,
+    AnyEvent, CompanyId, Cursor, DecodeError, Effect, EventId, Log, Position, RequestId, StreamName, Timestamp,
+    TraceParent, UserId,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::value::RawValue;
@@ -68,6 +69,17 @@ pub struct Meta {
     /// What ties one request's traces together across services: the edge's request label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
+    /// The step of a trace that wrote the event. An event without one has exactly the bytes that it had before traces
+    /// were kept.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::trace::lenient")]
+    pub traceparent: Option<TraceParent>,
+}
+
+impl Meta {
+    /// Of an append that nothing else is known about.
+    pub const fn new(actor: Actor, request_id: RequestId) -> Self {
+        Self { actor, request_id, causation_id: None, correlation_id: None, traceparent: None }
+    }
 }
 
 /// An event as it is published: the log's row without its sealed part. The JSON of this struct, fields in this

@@ -22,6 +22,7 @@ mod stream;
 mod subject;
 mod subscription;
 mod time;
+mod trace;
 mod user;
 
 pub use access::{
@@ -44,4 +45,5 @@ pub use stream::StreamName;
 pub use subject::{header, subject_for};
 pub use subscription::{EntitlementCause, EntitlementSource, Limits, ModuleEntitlement, SourceKind, SubscriptionEvent};
 pub use time::Timestamp;
+pub use trace::TraceParent;
 pub use user::{PasswordCause, UserEvent};

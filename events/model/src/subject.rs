@@ -23,4 +23,6 @@ pub mod header {
     pub const PREVIOUS_ACCESS_POSITION: &str = "Kisum-Previous-Access-Position";
     /// `narrows`, `widens` or `none`.
     pub const EFFECT: &str = "Kisum-Effect";
+    /// The step of a trace that wrote the event, where it is known (W3C Trace Context).
+    pub const TRACEPARENT: &str = crate::TraceParent::HEADER;
 }

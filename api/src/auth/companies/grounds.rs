@@ -11,6 +11,7 @@ use crate::{
     },
     shared::{
         access_position::AccessPosition,
+        observe,
         problem::{Problem, reason},
     },
 };
@@ -67,6 +68,7 @@ impl Grounds {
     /// member of an active company; 404 for a company that does not exist, where a service asks; 503 where it cannot
     /// be told.
     pub(super) async fn read(auth: &Auth, by: &By, company: CompanyId) -> Result<Self, Problem> {
+        observe::note_company(company);
         let (org, person) = match by {
             By::Person(person, org) => (org.clone(), Some(*person)),
             By::Service(_) => (XOrg::Id(company), None),

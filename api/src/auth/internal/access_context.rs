@@ -6,6 +6,7 @@ use crate::{
         caller::Caller,
         config::Secret,
         extract::ApiJson,
+        observe,
         problem::Problem,
         respond::{Success, SuccessBody},
     },
@@ -44,6 +45,9 @@ pub(super) async fn access_context(
         .ok_or_else(|| Problem::validation("The field xOrg is neither a UUID nor a company's short name."))?;
     let known = auth.access.answer(person.asker(), company, question.applied).await.map_err(person::unprovable)?;
     let answer = known.answer.to_wire(known.as_of);
+    if let Some(company) = answer.subject.company_id {
+        observe::note_company(company);
+    }
     note(&caller, &answer);
     Ok(Success(answer))
 }

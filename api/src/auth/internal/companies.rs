@@ -12,6 +12,7 @@ use crate::{
         caller::Caller,
         extract::ApiPath,
         idempotency::ApiCommand,
+        observe,
         problem::{self, Problem},
         request_label::RequestLabel,
         respond::{Created, Receipted, Success, SuccessBody},
@@ -203,6 +204,7 @@ impl Standing {
         sent: &Sent,
         decide: impl Fn(&Company) -> Result<Vec<CompanyEvent>, CompanyStandingError>,
     ) -> Result<Receipted<Success<CompanyView>>, Problem> {
+        observe::note_company(self.id);
         let stream = StreamName::company(self.id);
         for _ in 0..race::ATTEMPTS_MAX {
             let loaded = auth.log.load::<Company>(&stream).await.map_err(problem::of_load)?;
@@ -224,7 +226,8 @@ impl Standing {
                         true => auth.log.load::<Company>(&stream).await.map_err(problem::of_load)?.state,
                         false => state,
                     };
-                    tracing::info!(event = self.event, company_id = %self.id, "a company's standing has changed");
+                    let actor = by.actor();
+                    tracing::info!(event = self.event, company_id = %self.id, %actor, "a company's standing has changed");
                     return Ok(Receipted::new(Success(CompanyView::new(self.id, &state)), &receipt));
                 }
                 Outcome::Again | Outcome::Taken => {}

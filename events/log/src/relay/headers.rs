@@ -12,5 +12,8 @@ pub(super) fn headers(envelope: &Envelope, epoch: u32) -> HeaderMap {
     headers.insert(header::EPOCH, epoch.to_string());
     headers.insert(header::PREVIOUS_ACCESS_POSITION, envelope.previous_access_position.to_string());
     headers.insert(header::EFFECT, envelope.effect.name());
+    if let Some(trace) = envelope.meta.traceparent {
+        headers.insert(header::TRACEPARENT, trace.to_string());
+    }
     headers
 }

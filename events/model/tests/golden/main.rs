@@ -5,6 +5,7 @@
 //! upcaster in the events' table, a file `golden/{type}.v2.json`, and `becomes` in the older one, which says what it is
 //! read as from then on.
 
+mod envelope;
 mod files;
 mod letter;
 mod samples;

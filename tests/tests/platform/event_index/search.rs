@@ -27,7 +27,7 @@ struct Lives {
 
 async fn happens<A: Aggregate>(log: &EventLog, actor: &Actor, stream: &StreamName, events: Vec<A::Event>) {
     let request = new_request();
-    let meta = Meta { actor: actor.clone(), request_id: request, causation_id: None, correlation_id: None };
+    let meta = Meta::new(actor.clone(), request);
     let mut append = Append::new(request, meta);
     let loaded: Loaded<A> = log.load(stream).await.unwrap_or_else(|error| panic!("{error}"));
     append.write(&loaded, events).unwrap_or_else(|error| panic!("{error}"));

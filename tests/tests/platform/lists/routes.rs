@@ -265,7 +265,7 @@ async fn start_sessions(url: &str, user: &str, count: u32) -> Vec<String> {
         let (amr, [token_hash, ip, agent]) = (vec![AuthMethod::Pwd], [const { Sealed::absent() }; 3]);
         let started =
             SessionEvent::Started { user_id: user, amr, idle_until: far, absolute_until: far, token_hash, ip, agent };
-        let meta = Meta { actor: Actor::User(user), request_id, causation_id: None, correlation_id: None };
+        let meta = Meta::new(Actor::User(user), request_id);
         let mut append = Append::new(request_id, meta);
         let stream = Loaded::<Session>::new_stream(StreamName::session(id));
         append.write(&stream, vec![started]).unwrap_or_else(|error| panic!("{error}"));
