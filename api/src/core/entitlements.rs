@@ -5,6 +5,7 @@
 
 use super::Core;
 use crate::shared::{
+    ambient::Stopwatch,
     extract::ApiPath,
     problem::{self, Problem},
     respond::{Success, SuccessBody},
@@ -88,6 +89,7 @@ pub(super) async fn get_entitlements(
 
 /// What a company owns, as of the log's head.
 pub(super) async fn read(core: &Core, company: CompanyId) -> Result<EntitlementsView, Problem> {
+    let watch = Stopwatch::start();
     let stream = StreamName::subscription(company);
     let snapshot = snapshot(core, &stream).await?;
     let (state, entitlement_version) = match snapshot.state {
@@ -100,6 +102,7 @@ pub(super) async fn read(core: &Core, company: CompanyId) -> Result<Entitlements
             (loaded.state, version)
         }
     };
+    metrics::histogram!("kisum_entitlement_read_seconds").record(watch.elapsed());
     Ok(EntitlementsView {
         company_id: company,
         basic_active: schedule::basic_active(&state.entitlements, core.clock.now()),

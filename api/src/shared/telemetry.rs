@@ -3,7 +3,7 @@
 //! It owns the global subscriber and the global metrics recorder, both installed once. It refuses to let a token or an
 //! e-mail address through: what looks like one is masked on its way out.
 
-use super::{json_lines::JsonLines, service_config::ServiceConfig, span_export};
+use super::{json_lines::JsonLines, metric_names, service_config::ServiceConfig, span_export};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
     str::FromStr,
@@ -68,6 +68,7 @@ fn install() -> PrometheusHandle {
     if metrics::set_global_recorder(recorder).is_err() {
         tracing::warn!("another metrics recorder was installed before; /metrics stays empty");
     }
+    metric_names::describe();
     handle
 }
 

@@ -18,6 +18,7 @@ pub mod fail_points;
 mod follow;
 mod head;
 mod load;
+mod metric_names;
 mod read;
 pub mod relay;
 mod seal;
@@ -38,6 +39,7 @@ pub use follow::{
 };
 pub use head::{LogHead, read_head, read_head_with_barrier};
 pub use load::Loaded;
+pub use metric_names::describe_metrics;
 pub use read::{read, read_at};
 pub use seal::Sealer;
 pub use subscribers::{ProvisionError, SubjectsError, Subscriber, SubscriberSubjects, Subscribers};

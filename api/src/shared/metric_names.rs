@@ -1,0 +1,44 @@
+//! What services measure, said once for whoever reads `/metrics`.
+//!
+//! It owns the descriptions of this crate's metrics, and calls those of the crates that it links. The list that is
+//! promised stands in `docs/api/operator.md`, and a test holds it.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Describes every metric of a service to the recorder in use.
+pub(super) fn describe() {
+    kisum_guard::describe_metrics();
+    kisum_log::describe_metrics();
+    kisum_projectors::describe_metrics();
+    edge();
+    identity();
+    commerce();
+}
+
+fn edge() {
+    describe_histogram!(
+        "kisum_http_request_duration_seconds",
+        Unit::Seconds,
+        "Requests by route, method and status; its count is the number of requests"
+    );
+    describe_counter!("kisum_http_requests_shed_total", Unit::Count, "Requests refused because too many were in work");
+    describe_gauge!("kisum_dependency_up", Unit::Count, "1 where a dependency answered when /ready last asked it");
+    describe_counter!("kisum_spans_exported_total", Unit::Count, "Spans that the collector took");
+    describe_counter!("kisum_spans_dropped_total", Unit::Count, "Spans that were dropped, by reason");
+}
+
+fn identity() {
+    describe_counter!("kisum_login_total", Unit::Count, "Sign-ins by outcome");
+    describe_counter!("kisum_refresh_total", Unit::Count, "Refreshes of sessions by outcome");
+    describe_counter!("kisum_tokens_rejected_total", Unit::Count, "Access tokens that Auth refused");
+    describe_counter!("kisum_redis_errors_total", Unit::Count, "Questions to Redis that failed");
+    describe_histogram!("kisum_access_merge_seconds", Unit::Seconds, "From a snapshot to the resolved access context");
+    describe_histogram!("kisum_core_lookup_seconds", Unit::Seconds, "Questions to Core for a company's entitlements");
+}
+
+fn commerce() {
+    describe_histogram!("kisum_entitlement_read_seconds", Unit::Seconds, "Core reading what a company owns");
+    describe_counter!("kisum_entitlement_bumps_total", Unit::Count, "Changes of what a company owns");
+    describe_counter!("kisum_subscription_changes_total", Unit::Count, "Subscriptions and add-ons changed, by type");
+    describe_counter!("kisum_catalog_mutations_total", Unit::Count, "Changes of the catalog");
+}
