@@ -2,7 +2,7 @@
 
 use crate::servers;
 use kisum::{
-    local::{Part, Stack, StackOptions, databases::Database},
+    local::{Part, Stack, databases::Database},
     platform::{Addresses, Answer, Ask, Platform},
     seed,
 };
@@ -33,12 +33,16 @@ impl std::ops::Deref for Demo {
 impl Demo {
     /// Starts one and seeds it.
     pub async fn start() -> Self {
-        Self::start_with(|options| options).await
+        Self::start_with(&[]).await
     }
 
-    /// As [`Demo::start`], with other options.
-    pub async fn start_with(change: impl FnOnce(StackOptions) -> StackOptions) -> Self {
-        let options = change(servers::options().with_services(&Part::SERVICES));
+    /// Starts one whose services are told this, too, and seeds it.
+    pub async fn start_with(variables: &[(&str, &str)]) -> Self {
+        let mut options = servers::options();
+        for part in Part::SERVICES {
+            let of_part = options.overrides.entry(part).or_default();
+            of_part.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        }
         let stack = Stack::start(options).await.unwrap_or_else(|failure| panic!("{failure}"));
         let visitor = Visitor::of(&stack);
         seed::demo(visitor.platform.addresses()).await.unwrap_or_else(|error| panic!("seeding: {error:#}"));

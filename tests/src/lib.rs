@@ -6,6 +6,7 @@
 pub mod askers;
 pub mod cached;
 pub mod checker;
+pub mod collector;
 pub mod counted;
 pub mod demo;
 pub mod owner;

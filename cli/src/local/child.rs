@@ -116,8 +116,18 @@ pub enum NotReady {
 /// The variables that a child takes over from this process: where programs are, how time and text are written, and
 /// what a developer sets to see more.
 pub fn inherited() -> BTreeMap<String, String> {
-    const NAMES: [&str; 9] =
-        ["PATH", "HOME", "TMPDIR", "TZ", "LANG", "RUST_LOG", "RUST_BACKTRACE", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+    const NAMES: [&str; 10] = [
+        "PATH",
+        "HOME",
+        "TMPDIR",
+        "TZ",
+        "LANG",
+        "RUST_LOG",
+        "RUST_BACKTRACE",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    ];
     let mut variables = crate::ambient::variables();
     variables.retain(|name, _| NAMES.contains(&name.as_str()));
     variables

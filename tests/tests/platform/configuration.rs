@@ -165,12 +165,15 @@ async fn a_value_that_is_invalid_alone_is_refused_before_anything_is_listened_on
             ("CORS_ORIGINS", "*"),
             ("TRUSTED_PROXIES", "everybody"),
             ("LOG_FORMAT", "xml"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://127.0.0.1:4317"),
             ("AUTH_INTERNAL_URL", "127.0.0.1:80"),
         ] {
             // What a service does not read cannot be wrong for it.
-            let read_by_all = ["DB_POOL_MAX", "CORS_ORIGINS", "TRUSTED_PROXIES", "LOG_FORMAT"].contains(&name);
-            let reads_it =
-                read_by_all || required(part).contains(&name) || (name == "ACCESS_TOKEN_TTL" && part == Part::Auth);
+            let by_all =
+                ["DB_POOL_MAX", "CORS_ORIGINS", "TRUSTED_PROXIES", "LOG_FORMAT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+            let reads_it = by_all.contains(&name)
+                || required(part).contains(&name)
+                || (name == "ACCESS_TOKEN_TTL" && part == Part::Auth);
             if !reads_it {
                 continue;
             }

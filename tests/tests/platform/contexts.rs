@@ -51,12 +51,7 @@ async fn keys(cached: &mut Cached, company: &str, person: &Signed) -> (Vec<Strin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_memory_redis_answers_and_what_is_revoked_is_not_brought_back_by_an_earlier_value() {
-    let without_memory = BTreeMap::from([("ACCESS_CONTEXTS_MAX".to_owned(), "0".to_owned())]);
-    let demo = Demo::start_with(|mut options| {
-        options.overrides.insert(Part::Auth, without_memory);
-        options
-    })
-    .await;
+    let demo = Demo::start_with(&[("ACCESS_CONTEXTS_MAX", "0")]).await;
     let person = demo.sign_in("user@acme-live.example").await;
     let superadmin = demo.sign_in("superadmin@acme-live.example").await;
     let access = demo.access(&person.access, COMPANY).await;

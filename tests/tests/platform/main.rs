@@ -36,5 +36,6 @@ mod rights;
 mod seed;
 mod sessions;
 mod subscribers;
+mod telemetry;
 mod tenants;
 mod tokens;
