@@ -111,15 +111,20 @@ impl TooManyConnections {
 pub async fn connect(variable: &'static str, url: &Secret, need: Connections) -> Result<PgPool, ServeError> {
     let failed = |source| ServeError::Dependency { name: variable, source: Box::new(source) };
     let options: PgConnectOptions = url.expose().parse().map_err(failed)?;
-    let first = PgPoolOptions::new().max_connections(1).acquire_timeout(START_TIMEOUT);
-    let first = first.connect_with(options.clone()).await.map_err(failed)?;
-    let granted = granted(&first).await.map_err(failed)?;
-    first.close().await;
-    if let Some(error) = TooManyConnections::of(variable, need, &granted) {
-        return Err(error.into());
-    }
     let pool = PgPoolOptions::new().max_connections(need.pool);
-    Ok(pool.acquire_timeout(ACQUIRE_TIMEOUT).idle_timeout(IDLE_TIMEOUT).connect_lazy_with(options))
+    let pool = pool.acquire_timeout(ACQUIRE_TIMEOUT).idle_timeout(IDLE_TIMEOUT);
+    let connecting = async {
+        loop {
+            match pool.clone().connect_with(options.clone()).await {
+                Err(sqlx::Error::PoolTimedOut) => {}
+                outcome => return outcome,
+            }
+        }
+    };
+    let connected = tokio::time::timeout(START_TIMEOUT, connecting).await;
+    let pool = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(failed)?;
+    let granted = granted(&pool).await.map_err(failed)?;
+    TooManyConnections::of(variable, need, &granted).map_or(Ok(pool), |error| Err(error.into()))
 }
 
 async fn granted(pool: &PgPool) -> Result<Granted, sqlx::Error> {

@@ -7,6 +7,7 @@ use super::{Failure, child::Signal, keys, layout, layout::Layout, leftovers, sec
 use kisum_api::shared::bus;
 use std::{
     fs::{self, File},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -85,9 +86,12 @@ pub fn write_all(nats: &Path) -> Result<(), Failure> {
     for file in files {
         text.push_str(&fs::read_to_string(file).map_err(failed)?);
     }
-    // Not private: it holds public keys, and the server may run under another account.
+    // Not private, whatever the umask: it holds public keys, and the server may run under another account.
     let unfinished = nats.join(format!("{FILE}.new"));
-    fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, nats.join(FILE))).map_err(failed)
+    fs::write(&unfinished, text)
+        .and_then(|()| fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o644)))
+        .and_then(|()| fs::rename(&unfinished, nats.join(FILE)))
+        .map_err(failed)
 }
 
 /// The private NATS server of a stack that runs.

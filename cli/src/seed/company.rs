@@ -16,7 +16,9 @@ use std::{
 };
 
 /// Longest wait for a service that says that it is busy.
-const BUSY_LIMIT: Duration = Duration::from_secs(30);
+const BUSY_LIMIT: Duration = Duration::from_secs(60);
+/// Between two attempts: whoever is busy is not helped by being asked at once.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
 /// Events that registering a company appends, at most: how far its first membership can lie before the receipt.
 const REGISTRATION_EVENTS_MAX: u64 = 8;
 
@@ -53,7 +55,7 @@ impl Seeder {
     async fn person(&self, member: &Member) -> Result<String> {
         let query = format!("email={}", query_value(&member.email));
         let path = format!("/internal/v1/users/by-email?{query}");
-        let known = self.platform.internal(Callee::Auth, Ask::get(&path)).await?;
+        let known = self.ask(Callee::Auth, Ask::get(&path)).await?;
         if known.status != 404 {
             return known.text("/userId");
         }
@@ -86,7 +88,7 @@ impl Seeder {
         let last = last.with_context(|| format!("the registration of {company} has no receipt"))?;
         let after = last.saturating_sub(REGISTRATION_EVENTS_MAX);
         let path = format!("/internal/v1/log/auth?after={after}&limit={REGISTRATION_EVENTS_MAX}");
-        let page = self.platform.internal(Callee::Auth, Ask::get(&path)).await?;
+        let page = self.ask(Callee::Auth, Ask::get(&path)).await?;
         let events = page.data()?.get("events").and_then(Value::as_array);
         let text = |event: &Value, pointer: &str| event.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let made_here = |event: &&Value| {
@@ -102,7 +104,7 @@ impl Seeder {
     async fn purchases(&self, plan: &Company, company: &str) -> Result<Option<String>> {
         let base = format!("/internal/v1/companies/{company}");
         let path = format!("{base}/entitlements");
-        let owned = sources(&self.platform.internal(Callee::Core, Ask::get(&path)).await?)?;
+        let owned = sources(&self.ask(Callee::Core, Ask::get(&path)).await?)?;
         let mut wanted = Vec::new();
         if let Some(package) = &plan.package {
             wanted.push((
@@ -122,7 +124,7 @@ impl Seeder {
             // No key: it is only sent while the company does not own it, and under a key what somebody has detached
             // since could never be attached again.
             let ask = Ask::new(Method::PUT, &path).body(body);
-            let answer = self.platform.internal(Callee::Core, ask).await?;
+            let answer = self.ask(Callee::Core, ask).await?;
             answer.data()?;
             position = answer.position;
         }
@@ -139,17 +141,24 @@ impl Seeder {
     /// Sends a command that creates something, under a key made of its content: sent again, it answers what it made.
     async fn create(&self, path: &str, body: Value) -> Result<Answer> {
         let key = command_key(path, &body);
+        let answer = self.ask(Callee::Auth, Ask::new(Method::POST, path).key(key).body(body)).await?;
+        match answer.status {
+            _ if answer.is_success() => Ok(answer),
+            409 => bail!("{}; `./dev reset` starts afresh", answer.unexpected("what an earlier run of the seed made")),
+            _ => bail!(answer.unexpected("a success")),
+        }
+    }
+
+    /// Asks again while a service says that it is busy, or a command lost a race.
+    async fn ask(&self, callee: Callee, ask: Ask<'_>) -> Result<Answer> {
         until(BUSY_LIMIT, async || {
-            let ask = Ask::new(Method::POST, path).key(key).body(body.clone());
-            let answer = self.platform.internal(Callee::Auth, ask).await?;
-            match answer.status {
-                429 | 503 => Ok(Err(answer.unexpected("a free service"))),
-                _ if answer.is_success() => Ok(Ok(answer)),
-                409 => {
-                    bail!("{}; `./dev reset` starts afresh", answer.unexpected("what an earlier run of the seed made"))
-                }
-                _ => bail!(answer.unexpected("a success")),
+            let answer = self.platform.internal(callee, ask.clone()).await?;
+            let is_passing = matches!((answer.status, answer.reason()), (429 | 503, _) | (409, "version"));
+            if !is_passing {
+                return Ok(Ok(answer));
             }
+            tokio::time::sleep(BUSY_PAUSE).await;
+            Ok(Err(answer.unexpected("a free service")))
         })
         .await
     }

@@ -13,8 +13,8 @@ use kisum::ambient;
 use kisum_events::{AnyEvent, Envelope, Log, MembershipEvent, Timestamp};
 use kisum_log::read;
 use kisum_projectors::{
-    ApplyError, AuthEventIndex, Batch, Catalog, CommitError, Committed, CoreEventIndex, EndedSessions, Entitlements,
-    MemberList, Projection, Recorded, Registered, SessionList, commit, registry,
+    ApplyError, Audit, AuthEventIndex, Batch, Catalog, CommitError, Committed, CoreEventIndex, EndedSessions,
+    Entitlements, MemberList, Projection, Recorded, Registered, SessionList, commit, registry,
 };
 use kisum_tests::servers;
 use proptest::{
@@ -53,13 +53,15 @@ impl Running {
     }
 }
 
-const fn running() -> [Running; 7] {
-    let [entitlements, catalog, ended_sessions, auth_index, member_list, session_list, core_index] = registry::ALL;
+const fn running() -> [Running; 8] {
+    let [entitlements, catalog, ended_sessions, auth_index, audit, member_list, session_list, core_index] =
+        registry::ALL;
     [
         Running::of::<Entitlements>(entitlements),
         Running::of::<Catalog>(catalog),
         Running::of::<EndedSessions>(ended_sessions),
         Running::of::<AuthEventIndex>(auth_index),
+        Running::of::<Audit>(audit),
         Running::of::<MemberList>(member_list),
         Running::of::<SessionList>(session_list),
         Running::of::<CoreEventIndex>(core_index),

@@ -1,3 +1,5 @@
+//! What is believed of Redis, and for how long.
+
 use super::{KEPT_S, Place, Seal, Sealed, Unusable, check, kept_s, read, spread_s, write};
 use kisum_events::{AccessContext, AsOf, ContextMeta, Cursor, DelegationRights, Limits, TenantRole, Timestamp};
 use std::time::Duration;

@@ -143,7 +143,7 @@ impl World {
     fn append(&self, by: Option<u8>) -> Append {
         let request_id = new_request();
         let actor = by.map_or(Actor::System, |member| Actor::User(self.user_id(member % USERS)));
-        Append::new(request_id, Meta { actor, request_id, causation_id: None, correlation_id: None })
+        Append::new(request_id, Meta { actor, request_id, causation_id: None, correlation_id: None, traceparent: None })
     }
 
     /// An append by the platform of what was decided about one stream.
@@ -161,9 +161,10 @@ impl World {
         let mut append = self.one(
             &loaded,
             match wish {
-                UserWish::Register => {
-                    allowed(user::register(state, RegisterUser { email, name, password_hash: "first".to_owned() }))
-                }
+                UserWish::Register => allowed(user::register(
+                    state,
+                    RegisterUser { email, name, password_hash: Some("first".to_owned()) },
+                )),
                 UserWish::SetPassword(cause) => allowed(user::set_password(state, &format!("{cause:?}"), cause)),
                 UserWish::Suspend => allowed(user::suspend(state)),
                 UserWish::Reactivate => allowed(user::reactivate(state)),
