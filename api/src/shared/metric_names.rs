@@ -31,6 +31,7 @@ fn identity() {
     describe_counter!("kisum_login_total", Unit::Count, "Sign-ins by outcome");
     describe_counter!("kisum_refresh_total", Unit::Count, "Refreshes of sessions by outcome");
     describe_counter!("kisum_tokens_rejected_total", Unit::Count, "Access tokens that Auth refused");
+    describe_counter!("kisum_access_warmed_total", Unit::Count, "Access contexts resolved ahead of a question");
     describe_counter!("kisum_redis_errors_total", Unit::Count, "Questions to Redis that failed");
     describe_histogram!("kisum_access_merge_seconds", Unit::Seconds, "From a snapshot to the resolved access context");
     describe_histogram!("kisum_core_lookup_seconds", Unit::Seconds, "Questions to Core for a company's entitlements");

@@ -1,3 +1,5 @@
+//! Which spans are collected, and in what form they go out.
+
 use super::{QUEUE_MAX, Queued, SpanLayer, otlp};
 use serde_json::Value;
 use tokio::sync::mpsc;
