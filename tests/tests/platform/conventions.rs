@@ -78,6 +78,21 @@ async fn sent(request: RequestBuilder) -> Response {
     request.send().await.unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// Sends a person's request until it is decided: a busy machine may say meanwhile that it cannot tell (503), which is
+/// neither a refusal nor a permission. How long that may last, other suites say.
+async fn decided(request: RequestBuilder) -> Response {
+    let deciding = async {
+        loop {
+            let again = request.try_clone().unwrap_or_else(|| panic!("a body that is sent once"));
+            let answer = sent(again).await;
+            if answer.status().as_u16() != 503 {
+                return answer;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(120), deciding).await.unwrap_or_else(|_| panic!("only 503"))
+}
+
 async fn json(response: Response) -> Value {
     let url = response.url().clone();
     response.json().await.unwrap_or_else(|error| panic!("{url}: {error}"))

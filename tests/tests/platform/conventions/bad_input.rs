@@ -2,8 +2,9 @@
 //! (`security.md` 26). What is sent follows from the documents, so that a new operation is sent it too.
 
 use super::{
-    Everywhere, header, operations,
+    Everywhere, decided, header, operations,
     sample::{self, type_of},
+    sent,
     table::{LISTENERS, Listener, Sender},
     untouched::written,
 };
@@ -22,6 +23,7 @@ struct Wrong {
     request: RequestBuilder,
     /// The statuses that say so.
     wanted: &'static [u16],
+    is_service: bool,
 }
 
 /// Somebody who may send an operation, and sends it wrongly.
@@ -58,7 +60,7 @@ impl Sloppy<'_> {
 
     fn wrong(&self, what: impl Into<String>, request: RequestBuilder, wanted: &'static [u16]) -> Wrong {
         let what = format!("{} {} {}: {}", self.listener.url, self.method, self.path, what.into());
-        Wrong { what, request, wanted }
+        Wrong { what, request, wanted, is_service: self.sender == Sender::Service }
     }
 
     /// Bodies that are none, by the schema of one that is.
@@ -214,11 +216,9 @@ fn pairs(query: &str) -> Vec<(String, String)> {
 
 /// Sends what is wrong, and holds the answers against the contract.
 async fn refused(wrong: Vec<Wrong>) -> Vec<String> {
-    let answers = stream::iter(wrong).map(async |Wrong { what, request, wanted }| {
-        let answer = match request.send().await {
-            Ok(answer) => answer,
-            Err(error) => return Some(format!("{what}: {error:?}")),
-        };
+    let answers = stream::iter(wrong).map(async |Wrong { what, request, wanted, is_service }| {
+        // A service's token is good once.
+        let answer = if is_service { sent(request).await } else { decided(request).await };
         let status = answer.status().as_u16();
         let form = header(&answer, "content-type").to_owned();
         let label = header(&answer, "x-request-id").to_owned();

@@ -2,7 +2,8 @@
 //! (`security.md` 23). What is asked follows from the documents, so that a new operation is asked too.
 
 use super::{
-    Everywhere, json, operations, sample, sent, table::LISTENERS, table::Listener, table::Sender, untouched::written,
+    Everywhere, decided, json, operations, sample, sent, table::LISTENERS, table::Listener, table::Sender,
+    untouched::written,
 };
 use reqwest::RequestBuilder;
 use serde_json::Value;
@@ -66,7 +67,7 @@ fn with_body(request: RequestBuilder, document: &Value, operation: &Value) -> Re
 
 /// Status, code and reason, once it is known that nothing of the other company is told.
 async fn refusal(request: RequestBuilder, theirs: &Company, what: &str) -> String {
-    let answer = sent(request).await;
+    let answer = decided(request).await;
     let status = answer.status().as_u16();
     let text = answer.text().await.unwrap_or_else(|error| panic!("{what}: {error}"));
     assert!(!text.contains(&format!("@{}.example", theirs.slug)) && !text.contains(&theirs.member), "{what}: {text}");
@@ -163,7 +164,7 @@ async fn what_is_one_s_own_shows_and_ends_nothing_of_somebody_else_s() {
         let at = theirs.objects(path, &theirs.id);
         // A header that selects a company selects none here.
         let request = everywhere.ask(&LISTENERS[0], method, &at).bearer_auth(&token).header("x-org", theirs.slug);
-        let answer = sent(request).await;
+        let answer = decided(request).await;
         let expected = if method == "GET" { 200 } else { 404 };
         assert_eq!(answer.status().as_u16(), expected, "{method} {path}");
         let text = answer.text().await.unwrap_or_default();
