@@ -1,5 +1,6 @@
 //! Load generators and their reports: `./dev bench [name]`. Every figure stands beside a reference of the same run.
 
+mod access;
 mod ambient;
 mod guard;
 mod load;
@@ -19,6 +20,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// `/auth/me/access` from memory, Redis and states beside a bare route; commands; a projection's lag; memory.
+    Access(access::Options),
     /// A decision beside those of other engines, a guarded request beside a bare one, and how soon a revocation is
     /// honoured.
     Guard(guard::Options),
@@ -32,6 +35,7 @@ enum Bench {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().bench {
+        Bench::Access(options) => access::run(options).await,
         Bench::Guard(options) => guard::run(options).await,
         Bench::Log(options) => log::run(options).await,
         Bench::LogWriters(options) => log::write(options).await,

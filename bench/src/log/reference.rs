@@ -44,7 +44,7 @@ pub(super) async fn single(url: &str, seconds: Duration) -> anyhow::Result<Measu
                     .bind(&stream)
                     .bind(events)
                     .bind("bench.happened")
-                    .bind(filler() + &filler())
+                    .bind(filler() + filler().as_str())
                     .execute(&mut *conn)
                     .await?;
                 took.push(asked.elapsed().as_secs_f64() * 1000.0);
@@ -79,7 +79,7 @@ pub(super) async fn bulk(url: &str, streams: usize, seconds: Duration) -> anyhow
                         rows.1.push(*version);
                     }
                 }
-                let (types, bodies) = (vec!["bench.happened"; 500], vec![filler() + &filler(); 500]);
+                let (types, bodies) = (vec!["bench.happened"; 500], vec![filler() + filler().as_str(); 500]);
                 let asked = ambient::now();
                 sqlx::query(
                     "insert into bench_plain (id, stream, version, type, data)
