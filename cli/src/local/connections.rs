@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn pools_shrink_until_everything_fits() {
-        for connections_max in [80, 100, 120, 200, 1000] {
+        for connections_max in [90, 100, 120, 200, 1000] {
             let sum = sum(connections_max);
             assert!(sum + FOR_OPERATORS <= connections_max, "{sum} of {connections_max}");
         }
