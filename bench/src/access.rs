@@ -188,7 +188,7 @@ async fn commands(running: &Running, rounds: usize, span: Duration) -> anyhow::R
     let url = url.map_err(told)?;
 
     let mut line = Line::new("grant or revoke a permission", None);
-    let mut lag = Line::new(format!("commit → {PROJECTION} holds it, meanwhile"), None);
+    let mut lag = Line::new(format!("answer → {PROJECTION} holds it, meanwhile"), None);
     let (mut took, mut lags) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         let load = command(address, clients, span);

@@ -7,7 +7,8 @@ use crate::clock::BootTime;
 use kisum_events::{AccessSubject, CompanyId, Cursor, MembershipId, SessionId, StreamName, UserId};
 use std::{collections::HashMap, time::Duration};
 
-/// How long a write is doubted that does not come back: events of the class `info` do not. A lease does not outlive it.
+/// How long a write is doubted that does not come back, because its log has begun another epoch. A lease does not outlive
+/// it.
 const DOUBTED: Duration = Duration::from_secs(5);
 
 /// A stream that an answer about access rests on.
@@ -40,7 +41,14 @@ impl Doubts {
     /// Streams were written, the last event at `at`.
     pub(crate) fn insert(&mut self, streams: &[StreamName], at: Cursor, applied: Cursor, now: BootTime) {
         self.0.retain(|_, doubt| is_open(doubt, applied, now));
-        self.0.extend(streams.iter().filter_map(Rest::of).map(|rest| (rest, (at, now))));
+        for rest in streams.iter().filter_map(Rest::of) {
+            // Two who wrote one after the other may come here the other way round.
+            let (until, since) = self.0.entry(rest).or_insert((at, now));
+            if (until.epoch, until.position) < (at.epoch, at.position) {
+                *until = at;
+            }
+            *since = (*since).max(now);
+        }
     }
 
     /// Whether an answer about somebody, by one of their sessions, rests on such a stream. A person who was no member
@@ -103,5 +111,17 @@ mod tests {
         assert!(!doubts.concern(&subject(1, 2, Some(3)), session(7), at(8), moment(last + 1)));
         doubts.insert(&[], at(9), at(5), moment(last + 1));
         assert!(doubts.0.is_empty());
+    }
+
+    #[test]
+    fn of_two_writes_the_later_one_counts_whichever_is_told_first() {
+        for order in [[9, 10], [10, 9]] {
+            let mut doubts = Doubts::default();
+            for position in order {
+                doubts.insert(&[StreamName::membership(membership(4))], at(position), at(5), moment(0));
+            }
+            assert!(doubts.concern(&subject(1, 1, Some(4)), session(1), at(9), moment(1)));
+            assert!(!doubts.concern(&subject(1, 1, Some(4)), session(1), at(10), moment(1)));
+        }
     }
 }

@@ -17,6 +17,7 @@ const PROOFS_MAX: usize = 32;
 #[derive(Clone, Copy, Debug)]
 struct Proof {
     at: BootTime,
+    position: Position,
     access_position: Position,
 }
 
@@ -48,13 +49,20 @@ impl Proofs {
         if self.recent.len() >= PROOFS_MAX {
             self.recent.pop_front();
         }
-        self.recent.push_back(Proof { at, access_position: head.access_position });
+        self.recent.push_back(Proof { at, position: head.position, access_position: head.access_position });
         Counted::Yes
     }
 
     /// The moment of the newest proof that `position` satisfies.
     pub(crate) fn proven(&self, position: Position) -> Option<BootTime> {
         self.recent.iter().filter(|proof| proof.access_position <= position).map(|proof| proof.at).max()
+    }
+
+    /// The highest position up to which nothing is missing to whoever has applied the access events up to `applied`: what
+    /// a head showed behind them is of the class `info`.
+    pub(crate) fn reached(&self, applied: Position) -> Position {
+        let satisfied = self.recent.iter().filter(|proof| proof.access_position <= applied);
+        satisfied.map(|proof| proof.position).fold(applied, Position::max)
     }
 
     /// Until when what was computed from `position` may be relied on.
@@ -82,6 +90,14 @@ mod tests {
 
     fn head(position: u64, access_position: u64, age_ms: u64) -> Head {
         Head { epoch: 1, position, access_position, age_ms }
+    }
+
+    #[test]
+    fn behind_the_last_access_event_a_head_shows_how_far_nothing_is_missing() {
+        let mut proofs = Proofs::default();
+        proofs.record(at(100), &head(9, 7, 0));
+        proofs.record(at(101), &head(12, 11, 0));
+        assert_eq!([6, 7, 10, 11, 20].map(|applied| proofs.reached(applied)), [6, 9, 10, 12, 20]);
     }
 
     #[test]

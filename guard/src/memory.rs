@@ -106,8 +106,8 @@ impl Memory {
         (!self.is_doubted(subject, asker, proven, boot)).then_some(proven)
     }
 
-    /// This process has written streams of the auth log, the last event at `at`: until that comes back, nothing kept
-    /// is believed of whom they are about.
+    /// This process has written access events to streams of the auth log, the last one at `at`: until that comes back,
+    /// nothing kept is believed of whom they are about.
     pub fn written(&self, streams: &[StreamName], at: Cursor) {
         let applied = self.shared.state().applied(Log::Auth).unwrap_or_default();
         let mut doubts = self.doubts.write().unwrap_or_else(PoisonError::into_inner);

@@ -171,10 +171,14 @@ impl State {
         self.log(log).map(Followed::applied)
     }
 
-    /// Where both logs are followed up to, while both leases run: nothing that either holds behind it can be five
+    /// Up to where nothing of both logs is missing, while both leases run: nothing that either holds behind it can be five
     /// seconds old.
     pub(crate) fn proven(&self, boot: BootTime) -> Option<AsOf> {
-        let leased = |log| self.log(log).filter(|followed| followed.leased(boot)).map(Followed::applied);
+        let reached = |followed: &Followed| {
+            let Cursor { epoch, position } = followed.applied();
+            Cursor { epoch, position: followed.proofs.reached(position) }
+        };
+        let leased = |log| self.log(log).filter(|followed| followed.leased(boot)).map(reached);
         Some(AsOf { auth: leased(Log::Auth)?, core: leased(Log::Core)? })
     }
 

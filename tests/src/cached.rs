@@ -48,21 +48,34 @@ impl Cached {
         self.ask::<()>(redis::cmd("RESTORE").arg(key).arg(0).arg(value).arg("REPLACE")).await;
     }
 
-    /// Puts under each key the value of the next one of its kind, and under the last that of the first; says how many
-    /// keys have another's value now.
+    /// Puts under each key the value of another company's key of its kind, another one every time; says how many keys have
+    /// another company's value now.
     pub async fn rotate(&mut self) -> usize {
         let values = self.values().await;
         let mut moved = 0;
         for pattern in PATTERNS {
             let prefix = pattern.trim_end_matches('*');
             let kind: Vec<_> = values.iter().filter(|(key, _)| key.starts_with(prefix)).collect();
-            for ((key, value), (_, other)) in kind.iter().zip(kind.iter().cycle().skip(1)) {
-                if value != other {
-                    self.put(key, other).await;
+            for (at, (key, _)) in kind.iter().enumerate() {
+                let is_another_s =
+                    |(other, _): &&(&String, &Vec<u8>)| shape(other) == shape(key) && company(other) != company(key);
+                if let Some((_, value)) = kind.iter().cycle().skip(at).take(kind.len()).find(is_another_s) {
+                    self.put(key, value).await;
                     moved += 1;
                 }
             }
         }
         moved
     }
+}
+
+/// How many parts a key has: places, contexts and names are not each other's kind.
+fn shape(key: &str) -> usize {
+    key.split(':').count()
+}
+
+/// The part of a key that names the company.
+fn company(key: &str) -> &str {
+    let mut parts = key.split(':').skip(1).filter(|part| *part != "at");
+    parts.next().unwrap_or_default()
 }

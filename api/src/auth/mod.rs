@@ -91,9 +91,12 @@ impl Auth {
     /// # Errors
     /// [`AppendError`], as the log says.
     async fn append(&self, append: Append) -> Result<Receipt, AppendError> {
-        let streams = append.streams();
+        let written = append.access_writes();
         let receipt = self.log.append(append).await?;
-        self.access.memory.written(&streams, Cursor { epoch: receipt.epoch, position: receipt.last });
+        if let Some((streams, last)) = written {
+            let at = Cursor { epoch: receipt.epoch, position: receipt.first.saturating_add(last) };
+            self.access.memory.written(&streams, at);
+        }
         Ok(receipt)
     }
 }

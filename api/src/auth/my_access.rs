@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::HeaderMap;
-use kisum_events::{AccessContext, Limits, ModuleKey, PermissionKey, Timestamp};
+use kisum_events::{AccessContext, AsOf, Limits, ModuleKey, PermissionKey, Timestamp};
 use kisum_guard::Verdict;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -55,6 +55,9 @@ pub(super) struct MyAccess<'a> {
     valid_until: Option<Timestamp>,
     /// What it was resolved from.
     meta: Meta,
+    /// Up to where in both logs nothing has changed it.
+    #[schema(value_type = Object)]
+    as_of: AsOf,
 }
 
 /// What the caller may give to others.
@@ -88,8 +91,8 @@ struct Meta {
     generated_at: Timestamp,
 }
 
-impl<'a> From<&'a AccessContext> for MyAccess<'a> {
-    fn from(context: &'a AccessContext) -> Self {
+impl<'a> MyAccess<'a> {
+    fn of(context: &'a AccessContext, as_of: AsOf) -> Self {
         let AccessContext { delegation, meta, .. } = context;
         Self {
             user_id: context.user_id.uuid(),
@@ -114,6 +117,7 @@ impl<'a> From<&'a AccessContext> for MyAccess<'a> {
                 entitlement_version: meta.entitlement_version,
                 generated_at: meta.generated_at,
             },
+            as_of,
         }
     }
 }
@@ -138,7 +142,7 @@ pub(super) async fn my_access(
         observe::note_company(company);
     }
     match &known.answer.verdict {
-        Verdict::Active(context) => Ok(Success(MyAccess::from(context.as_ref())).into_response()),
+        Verdict::Active(context) => Ok(Success(MyAccess::of(context, known.as_of)).into_response()),
         Verdict::SessionRevoked => Err(person::session_over(person)),
         Verdict::NotAMember => Err(person::denied(reason::NOT_A_MEMBER, "You are no member of this company.")),
         Verdict::Suspended => Err(person::denied(reason::SUSPENDED, "You may not act for this company.")),

@@ -22,17 +22,18 @@ pub(super) fn refusal(answer: &Answer) -> (u16, &str) {
 /// An answer as text, without what may differ between two answers that say the same: when it was generated.
 pub fn comparable(answer: &Answer) -> String {
     let mut body = answer.body.clone();
-    drop_generated_at(&mut body);
+    drop_moments(&mut body);
     format!("{} {} {body}", answer.asked, answer.status)
 }
 
-fn drop_generated_at(value: &mut Value) {
+fn drop_moments(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             fields.remove("generatedAt");
-            fields.values_mut().for_each(drop_generated_at);
+            fields.remove("asOf");
+            fields.values_mut().for_each(drop_moments);
         }
-        Value::Array(items) => items.iter_mut().for_each(drop_generated_at),
+        Value::Array(items) => items.iter_mut().for_each(drop_moments),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

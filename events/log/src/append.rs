@@ -93,9 +93,14 @@ impl Append {
         self
     }
 
-    /// The streams that it writes.
-    pub fn streams(&self) -> Vec<StreamName> {
-        self.writes.iter().map(|write| write.stream.clone()).collect()
+    /// The streams that get an event which can change somebody's access, and how many positions behind the first event
+    /// the last such event stands.
+    pub fn access_writes(&self) -> Option<(Vec<StreamName>, Position)> {
+        let is_access = |event: &EventWrite| event.effect != Effect::None;
+        let writes = self.writes.iter().filter(|write| write.events.iter().any(is_access));
+        let events = self.writes.iter().flat_map(|write| &write.events);
+        let last = (0..).zip(events).filter(|(_, event)| is_access(event)).map(|(place, _)| place).last()?;
+        Some((writes.map(|write| write.stream.clone()).collect(), last))
     }
 
     /// Whether nothing would be written.

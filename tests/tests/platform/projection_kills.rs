@@ -151,7 +151,7 @@ async fn projections_killed_at_any_moment_of_a_commit_end_as_the_folds_of_their_
     let mut chance = Seeded::new(6);
     for moment in MOMENTS {
         for kill in 0..KILLS {
-            // Core runs one projection of seven.
+            // Core runs one projection of eight.
             let victim = if kill % 5 == 4 { Part::Core } else { Part::Auth };
             let failpoints = format!("{moment}={}*off->return", chance.below(COMMITS));
             let process = Process::service(&platform.stack, victim, &[("FAILPOINTS", &failpoints)]);

@@ -87,3 +87,38 @@ async fn every_query_can_be_run_on_its_own_database_by_its_own_role() {
     }
     assert!(checked.len() > 20, "only {} queries were found", checked.len());
 }
+
+/// Name, type and whether it may be null of each column, by table.
+async fn tables(database: Database) -> BTreeMap<String, Vec<(String, String, String)>> {
+    let stack = servers::shared().await;
+    let url = stack.addresses_with(|at| at.database(database, database.owner()));
+    let url = url.unwrap_or_else(|failure| panic!("{failure}"));
+    let mut conn = PgConnection::connect(&url).await.unwrap_or_else(|error| panic!("{error}"));
+    let rows: Vec<(String, String, String, String)> = sqlx::query_as(
+        "select table_name::text, column_name::text, data_type::text, is_nullable::text from information_schema.columns
+         where table_schema = 'public' order by table_name, column_name",
+    )
+    .fetch_all(&mut conn)
+    .await
+    .unwrap_or_else(|error| panic!("{error}"));
+    let mut tables = BTreeMap::<_, Vec<_>>::new();
+    for (table, column, kind, nullable) in rows {
+        tables.entry(table).or_default().push((column, kind, nullable));
+    }
+    tables
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_name_means_one_thing_in_whatever_database() {
+    let mut known = BTreeMap::new();
+    let mut shared = BTreeSet::new();
+    for database in Database::ALL {
+        for (table, columns) in tables(database).await {
+            if let Some(other) = known.insert(table.clone(), columns.clone()) {
+                assert_eq!(other, columns, "{table} in {database:?} and in a database before it");
+                shared.insert(table);
+            }
+        }
+    }
+    assert!(shared.contains("business_command") && shared.contains("projection_checkpoint"), "{shared:?}");
+}

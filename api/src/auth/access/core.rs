@@ -5,8 +5,8 @@ use kisum_events::{CompanyId, Cursor, ModuleEntitlement, Position};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// Longest wait for Core: within the 150 ms that a guard gives the whole answer (`consistency.md`, the ladder) there
-/// are 100 ms of waiting for the projection before.
+/// Longest wait for Core. A guard gives up earlier (150 ms, `consistency.md`, the ladder) and asks again; a person who
+/// asks Auth directly waits.
 const PATIENCE: Duration = Duration::from_millis(400);
 
 /// What Core says a company owns.
