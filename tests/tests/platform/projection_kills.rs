@@ -29,7 +29,7 @@ use tokio::{sync::watch, task::JoinHandle};
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(5);
 /// At each moment.
-const KILLS: u64 = 20;
+const KILLS: u64 = 10;
 /// A process dies at one of its first so many commits; the first of each projection is what came while it was dead.
 const COMMITS: u64 = 24;
 const MOMENTS: [&str; 3] = ["projection.rows_written", "projection.before_commit", "projection.committed"];
