@@ -5,6 +5,7 @@
 //! test harness runs the very stack that a developer runs.
 
 pub mod ambient;
+mod bar;
 pub mod demo;
 pub mod local;
 pub mod log;

@@ -7,7 +7,8 @@
 //! The rules stand in pure modules (`state` and what it is made of: `contexts`, `ring`, `lease`, `named`); around
 //! them `follower` and `proof` bring events and heads in, `ladder` asks Auth, and `guard` turns it all into an answer
 //! for one request. This is the first version of `consistency.md`: leases and the fill rule are whole; reading one's
-//! own write, strict routes and hedged questions are not there yet.
+//! own write, strict routes and hedged questions are not there yet. Auth, which resolves access itself, holds the same memory
+//! without the ladder (`memory`); whom a memory asks for what the bus did not bring is a `source`.
 
 mod access;
 mod answer;

@@ -2,19 +2,12 @@
 //!
 //! On standard error, so that standard output stays for results.
 
-use crate::ambient::Stopwatch;
-use kisum_projectors::Stage;
-use std::{
-    io::{IsTerminal as _, Write as _},
-    time::Duration,
+use crate::{
+    ambient::Stopwatch,
+    bar::{self, AFRESH, LINE_EVERY, say},
 };
-
-/// How often a terminal is refreshed.
-pub(super) const REFRESH: Duration = Duration::from_millis(250);
-/// How often a line is added where nothing can be refreshed.
-const LINE_EVERY: Duration = Duration::from_secs(5);
-/// Characters of a whole bar.
-const WIDTH: usize = 24;
+use kisum_projectors::Stage;
+use std::{io::IsTerminal as _, time::Duration};
 
 /// The progress of one projection.
 pub(super) struct Bar {
@@ -41,7 +34,7 @@ impl Bar {
     /// Takes the bar away: what is said next is a result.
     pub(super) fn close(&self) {
         if self.is_terminal && self.said.is_some() {
-            say("\r\x1b[2K");
+            say(AFRESH);
         }
     }
 
@@ -62,7 +55,7 @@ impl Bar {
         }
         self.said = Some((stage.clone(), elapsed));
         let name = &self.name;
-        Some(if self.is_terminal { format!("\r\x1b[2K{name}: {text}") } else { format!("{name}: {text}\n") })
+        Some(if self.is_terminal { format!("{AFRESH}{name}: {text}") } else { format!("{name}: {text}\n") })
     }
 }
 
@@ -84,27 +77,9 @@ fn line(stage: &Stage, first: Option<(u64, Duration)>, elapsed: Duration) -> Str
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
 fn folding(at: u64, to: u64, first: Option<(u64, Duration)>, elapsed: Duration) -> String {
-    let percent = at.saturating_mul(100).checked_div(to).unwrap_or(100);
-    let full = usize::try_from(percent).unwrap_or(WIDTH).saturating_mul(WIDTH) / 100;
-    let bar = format!("{}{}", "#".repeat(full.min(WIDTH)), ".".repeat(WIDTH.saturating_sub(full)));
-    let text = format!("[{bar}] {percent:>3} %  {at} of {to} events");
     let (from, since) = first.unwrap_or((at, elapsed));
-    let seconds = elapsed.saturating_sub(since).as_secs_f64();
-    let rate = at.saturating_sub(from) as f64 / seconds;
-    // Before the first second a rate is chance.
-    if seconds < 1.0 || rate < 1.0 {
-        return text;
-    }
-    let left = to.saturating_sub(at) as f64 / rate;
-    format!("{text}, {rate:.0}/s, {left:.0} s left")
-}
-
-/// A closed standard error is no reason to stop working.
-fn say(text: &str) {
-    let mut stderr = std::io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    bar::line("events", (at, to), from, elapsed.saturating_sub(since))
 }
 
 #[cfg(test)]

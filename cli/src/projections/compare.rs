@@ -1,10 +1,7 @@
 //! `kisum projections rebuild` and `diff`: the same comparison, with and without repairing what differs.
 
-use super::{
-    bar::{Bar, REFRESH},
-    reach::Reach,
-};
-use crate::local::failure::with_causes;
+use super::{bar::Bar, reach::Reach};
+use crate::{bar::REFRESH, local::failure::with_causes};
 use anyhow::Result;
 use kisum_events::Log;
 use kisum_log::FollowError;
