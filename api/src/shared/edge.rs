@@ -7,14 +7,16 @@ use super::{client_ip::TrustedProxies, observe::observe, problem::Problem};
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, Request, State},
-    middleware::{Next, from_fn, from_fn_with_state},
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use hyper::body::{Body as _, Frame, SizeHint};
 use std::{
     any::Any,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::{
         Arc,
@@ -24,7 +26,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::Semaphore;
-use tower_http::{catch_panic::CatchPanicLayer, cors::CorsLayer};
+use tower_http::cors::CorsLayer;
 
 /// The numbers of one listener.
 #[derive(Clone, Copy, Debug)]
@@ -71,12 +73,9 @@ impl Edge {
         let router = routes
             .fallback(async || Problem::not_found("There is nothing at this path."))
             .method_not_allowed_fallback(async || Problem::method_not_allowed())
-            .layer(DefaultBodyLimit::max(self.limits.body_len_max))
-            .layer(CatchPanicLayer::custom(panicked))
-            .layer(from_fn_with_state(gate, limit))
-            .layer(from_fn(say_when_it_ends));
+            .layer(from_fn_with_state(gate, keep_limits));
         let router = if self.cors_origins.is_empty() { router } else { router.layer(self.cors()) };
-        router.layer(from_fn(secure_headers)).layer(from_fn_with_state(self.trusted_proxies.clone(), observe))
+        router.layer(from_fn_with_state(self.trusted_proxies.clone(), outermost))
     }
 
     fn cors(&self) -> CorsLayer {
@@ -105,7 +104,37 @@ struct Gate {
     requests: Arc<Semaphore>,
 }
 
-async fn limit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+/// One layer for all that stands outside of the routes, and one for all limits: every layer costs each request a copy
+/// of what lies within it.
+async fn outermost(
+    State(proxies): State<TrustedProxies>,
+    matched: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = observe(&proxies, matched, request, next).await;
+    secure(&mut response);
+    response
+}
+
+/// The server ends a connection whose request's body nobody has read to its end; a client that keeps connections has to
+/// hear of it, or its next request is lost.
+async fn keep_limits(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    DefaultBodyLimit::max(gate.limits.body_len_max).apply(&mut request);
+    if request.body().is_end_stream() {
+        return limited(&gate, request, next).await;
+    }
+    let unread = Arc::new(AtomicBool::new(true));
+    let watch = Arc::clone(&unread);
+    let request = request.map(|body| Body::new(Watched { body, unread: watch }));
+    let mut response = limited(&gate, request, next).await;
+    if unread.load(Ordering::Relaxed) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn limited(gate: &Gate, request: Request, next: Next) -> Response {
     let limits = gate.limits;
     if request.headers().len() > limits.headers_max || head_len(&request) > limits.headers_len_max {
         return Problem::headers_too_large().into_response();
@@ -117,22 +146,12 @@ async fn limit(State(gate): State<Gate>, request: Request, next: Next) -> Respon
         metrics::counter!("kisum_http_requests_shed_total").increment(1);
         return Problem::unavailable("Too many requests are in work; try again.").into_response();
     };
-    match tokio::time::timeout(limits.timeout, next.run(request)).await {
-        Ok(response) => response,
+    // What a handler leaves half-done when it panics is its own alone: requests share nothing but what locks itself.
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(limits.timeout, answer).await {
+        Ok(answered) => answered.unwrap_or_else(panicked),
         Err(_) => Problem::request_timeout().into_response(),
     }
-}
-
-/// The server ends a connection whose request's body nobody has read to its end; a client that keeps connections has to
-/// hear of it, or its next request is lost.
-async fn say_when_it_ends(request: Request, next: Next) -> Response {
-    let unread = Arc::new(AtomicBool::new(!request.body().is_end_stream()));
-    let watch = Arc::clone(&unread);
-    let mut response = next.run(request.map(|body| Body::new(Watched { body, unread: watch }))).await;
-    if unread.load(Ordering::Relaxed) {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
 
 /// A request's body that notes when it has been read to its end.
@@ -194,12 +213,10 @@ const SECURE_HEADERS: [(HeaderName, &str); 6] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-async fn secure_headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+fn secure(response: &mut Response) {
     for (name, value) in SECURE_HEADERS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
-    response
 }
 
 #[cfg(test)]

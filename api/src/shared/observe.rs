@@ -10,13 +10,14 @@ use super::{
     trace::{self, TRACEPARENT},
 };
 use axum::{
-    extract::{ConnectInfo, MatchedPath, Request, State},
+    extract::{ConnectInfo, MatchedPath, Request},
     middleware::Next,
     response::Response,
 };
 use http::{HeaderValue, Method, StatusCode};
 use kisum_events::{CompanyId, SessionId, TraceParent, UserId};
-use std::{net::SocketAddr, time::Duration};
+use metrics::Histogram;
+use std::{cell::RefCell, collections::HashMap, net::SocketAddr, time::Duration};
 use tracing::{Instrument as _, Span, field::Empty};
 
 /// Routes whose lines would drown the others: probes ask several times a second.
@@ -27,19 +28,19 @@ const UNMATCHED: &str = "unmatched";
 
 /// Notes a request and its answer.
 pub(super) async fn observe(
-    State(proxies): State<TrustedProxies>,
+    proxies: &TrustedProxies,
     matched: Option<MatchedPath>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let watch = Stopwatch::start();
     let label = RequestLabel::of(request.headers());
-    let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str).to_owned();
+    let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
     let method = method_label(request.method());
     let came = trace::of_headers(request.headers());
     // A probe that begins a trace would fill the collector with nothing.
-    let here = came.map_or_else(|| trace::begin(!QUIET_ROUTES.contains(&route.as_str())), trace::next);
-    let span = request_span(&label, (came, here), &route, method);
+    let here = came.map_or_else(|| trace::begin(!QUIET_ROUTES.contains(&route)), trace::next);
+    let span = request_span(&label, (came, here), route, method);
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() {
         let client = ClientIp(proxies.client(peer, request.headers()));
         request.extensions_mut().insert(client);
@@ -57,7 +58,7 @@ pub(super) async fn observe(
     if let Some(value) = label.header_value() {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
-    span.in_scope(|| note(&route, method, &response, watch.elapsed()));
+    span.in_scope(|| note(route, method, &response, watch.elapsed()));
     span.record("status", response.status().as_u16());
     response
 }
@@ -108,13 +109,7 @@ fn request_span(
 fn note(route: &str, method: &'static str, response: &Response, took: Duration) {
     let status = response.status().as_u16();
     let duration_ms = took.as_micros() as f64 / 1_000.0;
-    metrics::histogram!(
-        "kisum_http_request_duration_seconds",
-        "route" => route.to_owned(),
-        "method" => method,
-        "status" => status.to_string(),
-    )
-    .record(took);
+    record(route, method, status, took);
     let problem = response.extensions().get::<Problem>();
     let code = problem.map(|problem| problem.code);
     let reason = problem.and_then(|problem| problem.reason);
@@ -127,6 +122,33 @@ fn note(route: &str, method: &'static str, response: &Response, took: Duration) 
     } else {
         tracing::info!(event = "http.request", status, duration_ms, code, reason, error, "answered");
     }
+}
+
+/// Routes, methods and statuses that a process has answered with, each with its histogram.
+type Series = HashMap<String, Vec<(&'static str, u16, Histogram)>>;
+
+thread_local! {
+    /// Looking one up in the registry means making its labels anew, for every request.
+    static SERIES: RefCell<Series> = RefCell::default();
+}
+
+fn record(route: &str, method: &'static str, status: u16, took: Duration) {
+    SERIES.with_borrow_mut(|series| {
+        let known = series.get(route).and_then(|of_route| {
+            of_route.iter().find(|(its_method, its_status, _)| (*its_method, *its_status) == (method, status))
+        });
+        if let Some((_, _, histogram)) = known {
+            return histogram.record(took);
+        }
+        let histogram = metrics::histogram!(
+            "kisum_http_request_duration_seconds",
+            "route" => route.to_owned(),
+            "method" => method,
+            "status" => status.to_string(),
+        );
+        histogram.record(took);
+        series.entry(route.to_owned()).or_default().push((method, status, histogram));
+    });
 }
 
 /// The method as a metric's label: one of a fixed few, whatever a client sends.

@@ -3,13 +3,13 @@
 //! It owns the envelope, the statuses and `X-Access-Position`. It refuses to know what is answered.
 
 use super::access_position::{AccessPosition, X_ACCESS_POSITION};
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
-use http::{HeaderValue, StatusCode};
+use super::problem;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The body of a success, for documents: `{"success":true,"data":…}`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,13 +26,24 @@ impl<T> SuccessBody<T> {
     }
 }
 
+/// Bytes of a usual answer; a longer one grows.
+const BODY_LEN_USUAL: usize = 2 * 1024;
+
+fn json<T: Serialize>(status: StatusCode, data: T) -> Response {
+    let mut body = Vec::with_capacity(BODY_LEN_USUAL);
+    match serde_json::to_writer(&mut body, &SuccessBody::of(data)) {
+        Ok(()) => (status, [(header::CONTENT_TYPE, JSON)], body).into_response(),
+        Err(error) => problem::of_defect(&error).into_response(),
+    }
+}
+
 /// 200 with data: what GET, PUT and PATCH answer.
 #[derive(Debug)]
 pub struct Success<T>(pub T);
 
 impl<T: Serialize> IntoResponse for Success<T> {
     fn into_response(self) -> Response {
-        Json(SuccessBody::of(self.0)).into_response()
+        json(StatusCode::OK, self.0)
     }
 }
 
@@ -42,7 +53,7 @@ pub struct Created<T>(pub T);
 
 impl<T: Serialize> IntoResponse for Created<T> {
     fn into_response(self) -> Response {
-        (StatusCode::CREATED, Json(SuccessBody::of(self.0))).into_response()
+        json(StatusCode::CREATED, self.0)
     }
 }
 
@@ -52,7 +63,7 @@ pub struct Accepted<T>(pub T);
 
 impl<T: Serialize> IntoResponse for Accepted<T> {
     fn into_response(self) -> Response {
-        (StatusCode::ACCEPTED, Json(SuccessBody::of(self.0))).into_response()
+        json(StatusCode::ACCEPTED, self.0)
     }
 }
 

@@ -61,7 +61,7 @@ impl Visit for Fields {
             "parent_span_id" => value.clone_into(&mut self.parent_span_id),
             "span_kind" => value.clone_into(&mut self.kind),
             "links" => value.clone_into(&mut self.links),
-            name => self.put(name.trim_start_matches("r#"), Value::from(mask(value))),
+            name => self.put(name.trim_start_matches("r#"), Value::from(mask(value).as_ref())),
         }
     }
 
