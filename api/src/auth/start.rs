@@ -4,7 +4,7 @@
 
 use super::{
     Auth, Lifetimes, Parts,
-    access::{Access, ContextCache, keep_warm},
+    access::{Access, ContextCache, Snapshots, keep_warm},
     companies,
     config::AuthConfig,
     internal,
@@ -35,11 +35,12 @@ use crate::shared::{
 };
 use kisum_events::Log;
 use kisum_guard::{KeySet, Memory, ServiceSigner, TokenVerifier};
-use kisum_log::{EventLog, Sealer};
+use kisum_log::{EventLog, Opened, Reads, Sealer};
 use kisum_projectors::{
     LogPage, LogSource, SourceError,
     auth::{Dependencies, Running},
 };
+use sqlx::postgres::PgConnectOptions;
 use std::{error::Error, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -49,7 +50,9 @@ const PAGE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The connections that a process of Auth makes.
 pub const fn connections(pool: u32) -> Connections {
-    Connections { pool, appends: EventLog::CONNECTIONS, projections: kisum_projectors::auth::CONNECTIONS }
+    let Opened { appends, reads } = EventLog::CONNECTIONS;
+    // Streams, and what access is resolved from.
+    Connections { pool, appends, reads: reads * 2, projections: kisum_projectors::auth::CONNECTIONS }
 }
 
 /// Runs Auth until `shutdown` becomes true.
@@ -113,8 +116,10 @@ fn assemble(
     let logs = Logs { own: log.clone(), auth_relay, core_relay, clock: clock.clone() };
     let source = Arc::new(logs.clone());
     let memory = Memory::start(nats, source, verifier.clone(), clock.clone(), config.contexts_max);
+    let db: PgConnectOptions = config.db_url.expose().parse().map_err(failed("AUTH_DB_URL"))?;
     let access = Access {
         memory,
+        snapshots: Reads::start(Snapshots::default(), &db, "access"),
         log: log.clone(),
         cache: ContextCache::new(redis.clone(), seal.clone()),
         entitlements: running.entitlements.clone(),

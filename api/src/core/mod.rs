@@ -27,7 +27,7 @@ use crate::shared::{
 use actor::Actors;
 use config::CoreConfig;
 use kisum_events::Log;
-use kisum_log::{EventLog, Sealer};
+use kisum_log::{EventLog, Opened, Sealer};
 use tokio::sync::watch;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -41,7 +41,8 @@ pub(crate) struct Core {
 
 /// The connections that a process of Core makes.
 pub const fn connections(pool: u32) -> Connections {
-    Connections { pool, appends: EventLog::CONNECTIONS, projections: kisum_projectors::core::CONNECTIONS }
+    let Opened { appends, reads } = EventLog::CONNECTIONS;
+    Connections { pool, appends, reads, projections: kisum_projectors::core::CONNECTIONS }
 }
 
 /// Runs Core until `shutdown` becomes true.

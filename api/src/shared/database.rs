@@ -4,7 +4,7 @@
 
 use super::{config::Secret, server::ServeError};
 use sqlx::{
-    PgPool,
+    Connection as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use std::{fmt, time::Duration};
@@ -13,6 +13,9 @@ use std::{fmt, time::Duration};
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a process that starts waits for its database, which may be starting, too, on a machine that starts everything.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection that was in use is taken to be there still. After a restart of the server everybody in between
+/// hears 503, as they did while it was down.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -23,6 +26,8 @@ pub struct Connections {
     pub pool: u32,
     /// Of its own, for appends.
     pub appends: u32,
+    /// Of its own, for group reads.
+    pub reads: u32,
     /// Of its own, for projections.
     pub projections: u32,
 }
@@ -30,7 +35,7 @@ pub struct Connections {
 impl Connections {
     /// A pool and nothing else.
     pub const fn pool(pool: u32) -> Self {
-        Self { pool, appends: 0, projections: 0 }
+        Self { pool, appends: 0, reads: 0, projections: 0 }
     }
 
     /// All of them.
@@ -40,14 +45,14 @@ impl Connections {
 
     /// Those that `DB_POOL_MAX` does not count.
     pub const fn beside_pool(self) -> u32 {
-        self.appends.saturating_add(self.projections)
+        self.appends.saturating_add(self.reads).saturating_add(self.projections)
     }
 }
 
 impl fmt::Display for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} connections (DB_POOL_MAX {}", self.total(), self.pool)?;
-        for (count, what) in [(self.appends, "appends"), (self.projections, "projections")] {
+        for (count, what) in [(self.appends, "appends"), (self.reads, "reads"), (self.projections, "projections")] {
             if count > 0 {
                 write!(f, ", {what} {count}")?;
             }
@@ -113,6 +118,15 @@ pub async fn connect(variable: &'static str, url: &Secret, need: Connections) ->
     let options: PgConnectOptions = url.expose().parse().map_err(failed)?;
     let pool = PgPoolOptions::new().max_connections(need.pool);
     let pool = pool.acquire_timeout(ACQUIRE_TIMEOUT).idle_timeout(IDLE_TIMEOUT);
+    // To ask a connection whether it is there costs as much as most statements. One that was in use a moment ago is.
+    let pool = pool.test_before_acquire(false).before_acquire(|conn, meta| {
+        Box::pin(async move {
+            if meta.idle_for > TRUSTED_FOR {
+                conn.ping().await?;
+            }
+            Ok(true)
+        })
+    });
     let connecting = async {
         loop {
             match pool.clone().connect_with(options.clone()).await {
@@ -153,7 +167,7 @@ pub async fn ping(pool: PgPool) -> Result<(), String> {
 mod tests {
     use super::{Connections, Granted, TooManyConnections};
 
-    const NEED: Connections = Connections { pool: 32, appends: 2, projections: 10 };
+    const NEED: Connections = Connections { pool: 32, appends: 2, reads: 0, projections: 10 };
 
     fn granted(server: i64, role_limit: i64, database_limit: i64) -> Granted {
         Granted { role: "kisum_auth".to_owned(), server, reserved: 3, role_limit, database_limit }

@@ -256,7 +256,7 @@ impl Lane {
 /// server going away under it (classes 08, 53, 57: connection, resources, operator; PostgreSQL appendix A), or the
 /// log's lock not being had in time (55P03), which says nothing about any append: retried singly, each of a batch
 /// would wait for it in turn, and everybody behind them.
-fn is_refusal(error: &sqlx::Error) -> bool {
+pub(crate) fn is_refusal(error: &sqlx::Error) -> bool {
     match error.as_database_error() {
         Some(database) => {
             let code = database.code().unwrap_or_default();

@@ -57,6 +57,9 @@ pub enum LoadError {
     /// The database failed or cannot be reached.
     #[error("the log cannot be read")]
     Database(#[source] sqlx::Error),
+    /// The database did not answer, or not in time.
+    #[error("the log cannot be read: {0}")]
+    Unavailable(String),
     /// A stored event cannot be read by this program.
     #[error("an event cannot be read")]
     Decode(#[from] DecodeError),

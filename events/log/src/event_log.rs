@@ -4,7 +4,9 @@ use crate::{
     Append, AppendError, ClaimKey, Follow, LoadError, Loaded, LogHead, OpenError, Receipt, SealError, Sealer,
     appender::{self, Waiting},
     arrays::Prepared,
-    head, load,
+    head,
+    load::{self, Streams, Wanted},
+    reads::{self, Reads},
     seal::Place,
     trace,
 };
@@ -13,19 +15,29 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument as _;
 
+/// Connections that an open log makes, by what they are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// For appends.
+    pub appends: u32,
+    /// For group reads.
+    pub reads: u32,
+}
+
 /// One log, open for reading and appending. Cheap to clone; all clones share one appender.
 #[derive(Clone)]
 pub struct EventLog {
     log: Log,
     pool: PgPool,
     sealer: Sealer,
+    reads: Reads<Streams>,
     appender: mpsc::Sender<Waiting>,
     appended: watch::Sender<()>,
 }
 
 impl EventLog {
-    /// Connections that an open log makes beside its pool: each lane of its appender has one.
-    pub const CONNECTIONS: u32 = appender::LANES;
+    /// Connections that an open log makes beside its pool.
+    pub const CONNECTIONS: Opened = Opened { appends: appender::LANES, reads: reads::LANES };
 
     /// Opens a log: `pool` for reads, `db_url` for the appender's own connection, which is made when first needed.
     ///
@@ -33,9 +45,9 @@ impl EventLog {
     /// [`OpenError::Url`] when the connection string is malformed. A database that is down is no error yet.
     pub async fn open(log: Log, db_url: &str, pool: PgPool, sealer: Sealer) -> Result<Self, OpenError> {
         let options: PgConnectOptions = db_url.parse().map_err(OpenError::Url)?;
-        let options = options.application_name(&format!("kisum-append-{log}"));
-        let appender = appender::spawn(log, &options);
-        Ok(Self { log, pool, sealer, appender, appended: watch::Sender::new(()) })
+        let reads = Reads::start(Streams, &options, log.name());
+        let appender = appender::spawn(log, &options.application_name(&format!("kisum-append-{log}")));
+        Ok(Self { log, pool, sealer, reads, appender, appended: watch::Sender::new(()) })
     }
 
     /// Which log.
@@ -58,8 +70,11 @@ impl EventLog {
     /// # Errors
     /// [`LoadError`]; never a partial state.
     pub async fn load<A: Aggregate>(&self, stream: &StreamName) -> Result<Loaded<A>, LoadError> {
-        let mut conn = self.pool.acquire().await?;
-        load::load(&mut conn, self.log, &self.sealer, stream).await
+        let row = self.reads.ask(Wanted::Stream(stream.clone())).await?;
+        match row.stream {
+            Some(row) => load::open(&self.pool, self.log, &self.sealer, row).await,
+            None => Ok(Loaded::new_stream(stream.clone())),
+        }
     }
 
     /// Loads the states of the streams among these that have events, in no order and in one snapshot.
@@ -74,19 +89,15 @@ impl EventLog {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let mut conn = self.pool.acquire().await?;
-        load::load_all(&mut conn, self.log, &self.sealer, &names).await
+        load::load_all(&self.pool, self.log, &self.sealer, &names).await
     }
 
     /// Who holds a unique value.
     ///
     /// # Errors
-    /// [`LoadError::Database`].
+    /// [`LoadError`].
     pub async fn claim_holder(&self, key: &ClaimKey) -> Result<Option<StreamName>, LoadError> {
-        let holder = sqlx::query_scalar!("select holder from claim where key = $1", key.as_str())
-            .fetch_optional(&self.pool)
-            .await?;
-        Ok(holder.map(StreamName::from_stored))
+        Ok(self.reads.ask(Wanted::Holder(key.clone())).await?.holder)
     }
 
     /// The position of a stream's event of that version. Walks back from the stream's end, one row an event.

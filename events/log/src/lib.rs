@@ -20,6 +20,7 @@ mod head;
 mod load;
 mod metric_names;
 mod read;
+mod reads;
 pub mod relay;
 mod seal;
 mod subscribers;
@@ -33,7 +34,7 @@ pub use epoch::{
     begin_epoch,
 };
 pub use error::{AppendError, LoadError, OpenError, SealError};
-pub use event_log::EventLog;
+pub use event_log::{EventLog, Opened};
 pub use follow::{
     Follow, FollowError, FollowStream, FollowStreamError, LogPage, LogSource, PageError, Pages, SourceError,
 };
@@ -41,6 +42,7 @@ pub use head::{LogHead, read_head, read_head_with_barrier};
 pub use load::Loaded;
 pub use metric_names::describe_metrics;
 pub use read::{read, read_at};
+pub use reads::{Group, Reads};
 pub use seal::Sealer;
 pub use subscribers::{ProvisionError, SubjectsError, Subscriber, SubscriberSubjects, Subscribers};
 pub use trace::Caused;

@@ -1,9 +1,9 @@
 //! Loading streams: one row each, whatever their age.
 
-use crate::{LoadError, Sealer, seal::Place};
+use crate::{ClaimKey, LoadError, Sealer, reads::Group, seal::Place};
 use kisum_events::{Aggregate, Log, Position, StreamName, UserId, decode_as};
 use serde_json::{Map, Value};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 /// A stream as it was loaded: what a decision is made on.
@@ -32,7 +32,7 @@ pub(crate) fn unsigned(value: i64) -> u64 {
 }
 
 /// A stream's row, with the key that opens what is sealed of it.
-struct Row {
+pub(crate) struct Row {
     name: String,
     version: i64,
     position: i64,
@@ -45,30 +45,81 @@ struct Row {
     wrapped_by: Option<String>,
 }
 
-pub(crate) async fn load<A: Aggregate>(
-    conn: &mut PgConnection,
-    log: Log,
-    sealer: &Sealer,
-    stream: &StreamName,
-) -> Result<Loaded<A>, LoadError> {
-    let row = sqlx::query_as!(
-        Row,
-        r#"select s.name, s.version, s.position, s.schema, s.state, s.sealed_state, s.person,
-                  k.key_id as "key_id?", k.wrapped as "wrapped?", k.wrapped_by as "wrapped_by?"
-           from stream s left join person_key k on k.person = s.person where s.name = $1"#,
-        stream.as_str()
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    match row {
-        Some(row) => open(conn, log, sealer, row).await,
-        None => Ok(Loaded::new_stream(stream.clone())),
+/// What is looked up in one statement together with whatever else is wanted at that moment.
+pub(crate) enum Wanted {
+    /// A stream.
+    Stream(StreamName),
+    /// Who holds a unique value.
+    Holder(ClaimKey),
+}
+
+/// What was found.
+pub(crate) struct Found {
+    /// Where a stream was wanted and has events.
+    pub(crate) stream: Option<Row>,
+    /// Where a holder was wanted and there is one.
+    pub(crate) holder: Option<StreamName>,
+}
+
+/// Streams and claims.
+pub(crate) struct Streams;
+
+impl Group for Streams {
+    type Question = Wanted;
+    type Answer = Found;
+
+    async fn read(&self, conn: &mut PgConnection, wanted: &[&Wanted]) -> Result<Vec<Found>, LoadError> {
+        let names: Vec<Option<&str>> = wanted
+            .iter()
+            .map(|one| match one {
+                Wanted::Stream(name) => Some(name.as_str()),
+                Wanted::Holder(_) => None,
+            })
+            .collect();
+        let claims: Vec<Option<&str>> = wanted
+            .iter()
+            .map(|one| match one {
+                Wanted::Stream(_) => None,
+                Wanted::Holder(key) => Some(key.as_str()),
+            })
+            .collect();
+        let rows = sqlx::query!(
+            r#"select c.holder as "holder?", s.name as "name?", s.version as "version?", s.position as "position?",
+                      s.schema as "schema?", s.state as "state?", s.sealed_state as "sealed_state?",
+                      s.person as "person?", k.key_id as "key_id?", k.wrapped as "wrapped?",
+                      k.wrapped_by as "wrapped_by?"
+               from unnest($1::text[], $2::text[]) with ordinality as a(name, claim, n)
+               left join claim c on c.key = a.claim
+               left join stream s on s.name = a.name
+               left join person_key k on k.person = s.person
+               order by a.n"#,
+            &names as &[Option<&str>],
+            &claims as &[Option<&str>],
+        )
+        .fetch_all(conn)
+        .await?;
+        let found = rows.into_iter().map(|row| Found {
+            holder: row.holder.map(StreamName::from_stored),
+            stream: row.name.map(|name| Row {
+                name,
+                version: row.version.unwrap_or(0),
+                position: row.position.unwrap_or(0),
+                schema: row.schema.unwrap_or(0),
+                state: row.state.unwrap_or_default(),
+                sealed_state: row.sealed_state,
+                person: row.person,
+                key_id: row.key_id,
+                wrapped: row.wrapped,
+                wrapped_by: row.wrapped_by,
+            }),
+        });
+        Ok(found.collect())
     }
 }
 
 /// Loads the streams among these that have events, in one statement and in no order.
 pub(crate) async fn load_all<A: Aggregate>(
-    conn: &mut PgConnection,
+    pool: &PgPool,
     log: Log,
     sealer: &Sealer,
     streams: &[String],
@@ -81,18 +132,18 @@ pub(crate) async fn load_all<A: Aggregate>(
            from stream s left join person_key k on k.person = s.person where s.name = any($1)"#,
         streams
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(pool)
     .await?;
     let mut loaded = Vec::with_capacity(rows.len());
     for row in rows {
-        loaded.push(open(&mut *conn, log, sealer, row).await?);
+        loaded.push(open(pool, log, sealer, row).await?);
     }
     Ok(loaded)
 }
 
 /// Reads a row, unsealing what is sealed; one of another schema is folded anew.
-async fn open<A: Aggregate>(
-    conn: &mut PgConnection,
+pub(crate) async fn open<A: Aggregate>(
+    pool: &PgPool,
     log: Log,
     sealer: &Sealer,
     row: Row,
@@ -100,7 +151,8 @@ async fn open<A: Aggregate>(
     let (version, position) = (unsigned(row.version), unsigned(row.position));
     let stream = StreamName::from_stored(row.name);
     if row.schema != i16::try_from(A::STATE_SCHEMA).unwrap_or(i16::MAX) {
-        let state = refold::<A>(conn, log, sealer, &stream, version).await?;
+        let mut conn = pool.acquire().await?;
+        let state = refold::<A>(&mut conn, log, sealer, &stream, version).await?;
         return Ok(Loaded { stream, version, position, state });
     }
     let what = || format!("the state of {stream}");

@@ -5,6 +5,7 @@ use kisum::{
     local::{Part, Stack, connections, databases::Database, stack::binary_beside_this},
     platform::{Ask, Callee},
 };
+use kisum_api::shared::database::Connections;
 use kisum_tests::{demo::Visitor, servers};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::{collections::BTreeMap, time::Duration};
@@ -98,18 +99,21 @@ async fn a_service_makes_the_connections_that_it_says_beside_its_pool() {
         assert_eq!(found, said, "projections of {part}: correct CONNECTIONS in kisum-projectors");
         let others = format!(
             "select count(*) from pg_stat_activity where usename = '{role}' and application_name ~ '^kisum-' \
-             and application_name !~ '^kisum-(projection|follow|append)-'"
+             and application_name !~ '^kisum-(projection|follow|append|read)-'"
         );
         assert_eq!(
             until(&mut conn, &others, |count| count >= 0).await,
             0,
             "{part} makes connections that nobody counts"
         );
-        let appends = format!(
-            "select count(*) from pg_stat_activity where usename = '{role}' and application_name ~ '^kisum-append-'"
-        );
-        let found = until(&mut conn, &appends, |count| count >= 0).await;
-        assert!(found <= i64::from(connections::of(part, 0).appends), "{part} appends over {found}");
+        let Connections { appends, reads, .. } = connections::of(part, 0);
+        for (kind, most) in [("append", appends), ("read", reads)] {
+            let made = format!(
+                "select count(*) from pg_stat_activity where usename = '{role}' and application_name ~ '^kisum-{kind}-'"
+            );
+            let found = until(&mut conn, &made, |count| count >= 0).await;
+            assert!(found <= i64::from(most), "{part} has {found} connections to {kind}");
+        }
     }
     stack.stop().await;
 }

@@ -14,13 +14,20 @@ use kisum_events::{
 };
 use kisum_guard::{Answer, Asker, Memory, Verdict, XOrg};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use uuid::Uuid;
 
 /// Seconds that a value is kept, before jitter (contract, *Redis*).
 const KEPT_S: u64 = 15 * 60;
 /// How far that varies either way, so that a herd that was filled together does not expire together.
 const JITTER_PERCENT: u64 = 20;
+
+/// Short names of companies that are remembered.
+const NAMES_MAX: usize = 10_000;
 
 /// Longest wait for all that is read of Redis for one answer; a guard gives the whole answer 150 ms.
 const PATIENCE: Duration = Duration::from_millis(40);
@@ -93,12 +100,21 @@ impl Unusable {
 pub(in crate::auth) struct ContextCache {
     redis: Redis,
     seal: Seal,
+    /// What Redis said of companies' short names.
+    names: Arc<Mutex<HashMap<Slug, Named>>>,
+}
+
+/// A company by its short name.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    company: CompanyId,
+    as_of: AsOf,
 }
 
 impl ContextCache {
     /// A cache whose values are sealed under `CACHE_MAC_KEY`.
-    pub(in crate::auth) const fn new(redis: Redis, seal: Seal) -> Self {
-        Self { redis, seal }
+    pub(in crate::auth) fn new(redis: Redis, seal: Seal) -> Self {
+        Self { redis, seal, names: Arc::default() }
     }
 
     /// An active member's answer, if it is there and `memory` vouches for it from `least` on.
@@ -132,9 +148,13 @@ impl ContextCache {
         let company = match org {
             XOrg::Id(id) => *id,
             XOrg::Slug(slug) => {
-                let Sealed { as_of, value, .. } = self.read::<CompanyId>(&company_key(slug)).await?;
-                memory.vouch(asker, &of_company(asker, value), as_of, least).ok_or(Unusable::Overtaken)?;
-                value
+                let named = self.named(slug).await?;
+                let vouched = memory.vouch(asker, &of_company(asker, named.company), named.as_of, least);
+                if vouched.is_none() {
+                    self.forget(slug);
+                    return Err(Unusable::Overtaken);
+                }
+                named.company
             }
         };
         let Sealed { as_of, value: place, .. } = self.read::<Place>(&place_key(company, asker.user)).await?;
@@ -157,6 +177,30 @@ impl ContextCache {
             access_version: place.access_version,
             entitlement_version: place.entitlement_version,
         })
+    }
+
+    /// Which company Redis says has a short name. What it said once is as good as what it would say now: either is
+    /// believed only while nothing has happened to the company since it was written.
+    async fn named(&self, slug: &Slug) -> Result<Named, Unusable> {
+        if let Some(named) = self.names().get(slug) {
+            return Ok(*named);
+        }
+        let Sealed { as_of, value: company, .. } = self.read::<CompanyId>(&company_key(slug)).await?;
+        let named = Named { company, as_of };
+        let mut names = self.names();
+        if names.len() >= NAMES_MAX {
+            names.clear();
+        }
+        names.insert(slug.clone(), named);
+        Ok(named)
+    }
+
+    fn forget(&self, slug: &Slug) {
+        self.names().remove(slug);
+    }
+
+    fn names(&self) -> MutexGuard<'_, HashMap<Slug, Named>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps an active member's answer. Nobody waits for it.

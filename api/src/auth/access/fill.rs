@@ -46,19 +46,8 @@ mod tests {
     fn snapshot(auth: Cursor, core: Cursor) -> Snapshot {
         let (user, session, company, membership) = (None, None, None, None);
         let (entitlement, catalog) = (None, None);
-        let (token_version, is_catalog_known) = (0, true);
-        Snapshot {
-            auth,
-            core,
-            user,
-            session,
-            company,
-            membership,
-            entitlement,
-            token_version,
-            is_catalog_known,
-            catalog,
-        }
+        let is_catalog_known = true;
+        Snapshot { auth, core, user, session, company, membership, entitlement, is_catalog_known, catalog }
     }
 
     #[test]

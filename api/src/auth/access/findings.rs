@@ -13,7 +13,7 @@ use kisum_domains::{Catalog, Company, Membership, schedule};
 use kisum_events::{CompanyId, Cursor, ModuleKey};
 use kisum_guard::XOrg;
 use kisum_log::Loaded;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Name of the limit on a company's members (`Limits`).
 const SEATS: &str = "seats";
@@ -29,7 +29,7 @@ pub(in crate::auth) struct Findings {
     /// Modules that the company owns now.
     pub(in crate::auth) owned: BTreeSet<ModuleKey>,
     /// What exists to be granted.
-    pub(in crate::auth) catalog: Catalog,
+    pub(in crate::auth) catalog: Arc<Catalog>,
     /// How many members the company may have.
     pub(in crate::auth) seat_limit: Option<i64>,
     /// Head of the auth log.

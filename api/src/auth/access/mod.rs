@@ -13,7 +13,7 @@ mod warm;
 
 pub(super) use cache::ContextCache;
 pub(super) use findings::Findings;
-pub(super) use snapshot::Question;
+pub(super) use snapshot::{Question, Snapshots};
 pub(super) use warm::keep_warm;
 
 use self::{
@@ -27,7 +27,7 @@ use crate::shared::ambient::{Clock, Stopwatch};
 use kisum_domains::access::{self, Resolution};
 use kisum_events::{AccessOutcome, AccessSubject, AsOf, Cursor, Log, SessionId, UserId};
 use kisum_guard::{Answer, Asker, Memory, Verdict, XOrg};
-use kisum_log::{EventLog, LoadError};
+use kisum_log::{EventLog, LoadError, Reads};
 use kisum_projectors::Progress;
 use std::{sync::Arc, time::Duration};
 
@@ -71,6 +71,8 @@ pub(super) enum Standing {
 pub(super) struct Access {
     /// The auth log and its database.
     pub(super) log: EventLog,
+    /// What is read of it.
+    pub(super) snapshots: Reads<Snapshots>,
     /// Answers that were given before, and the proof that they hold.
     pub(super) memory: Memory,
     /// Contexts that were resolved before, here or by another process.
@@ -195,8 +197,7 @@ impl Access {
     }
 
     async fn read(&self, question: &Question) -> Result<Snapshot, LoadError> {
-        let mut conn = self.log.pool().acquire().await?;
-        snapshot::read(&mut conn, question).await
+        self.snapshots.ask(question.clone()).await
     }
 }
 

@@ -1,13 +1,27 @@
-//! What access is resolved from, read in one statement and so in one snapshot.
+//! What access is resolved from, read in one statement and so in one snapshot, together with whatever else is asked at
+//! that moment.
 //!
 //! It owns the SQL. It reads public state alone: nothing is unsealed to answer who may do what. It refuses to know
 //! what the rows mean together, which is `kisum_domains::access`.
 
-use kisum_events::{CompanyId, Cursor, MembershipId, Position, SessionId, StreamName, UserId};
+use crate::shared::ambient::Stopwatch;
+use kisum_domains::{Catalog, PermissionStanding};
+use kisum_events::{
+    CompanyId, Cursor, MembershipId, ModuleKey, PermissionKey, Position, SessionId, StreamName, UserId,
+};
 use kisum_guard::XOrg;
-use kisum_log::{ClaimKey, LoadError};
+use kisum_log::{ClaimKey, Group, LoadError};
 use sqlx::PgConnection;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use uuid::Uuid;
+
+/// How long the catalog is taken to be what it was at the same place of its projection: a rebuild repairs rows without
+/// moving that.
+const CATALOG_KEPT: Duration = Duration::from_secs(1);
 
 /// Who asks, and about which company.
 #[derive(Clone, Debug)]
@@ -56,15 +70,6 @@ pub(in crate::auth) struct EntitlementRow {
     pub(in crate::auth) version: Position,
 }
 
-/// The catalog as Core defined it.
-#[derive(Clone, Debug)]
-pub(in crate::auth) struct CatalogRow {
-    /// JSON array of module keys.
-    pub(in crate::auth) modules: String,
-    /// JSON object of permission keys, each with whether it is retired.
-    pub(in crate::auth) permissions: String,
-}
-
 /// Everything that an answer about access is made of, as of one instant of the database.
 #[derive(Clone, Debug)]
 pub(in crate::auth) struct Snapshot {
@@ -82,12 +87,10 @@ pub(in crate::auth) struct Snapshot {
     pub(in crate::auth) membership: Option<StateRow>,
     /// What the company owns.
     pub(in crate::auth) entitlement: Option<EntitlementRow>,
-    /// Position of the event that last ended all of the person's sessions, 0 when none did.
-    pub(in crate::auth) token_version: Position,
     /// Whether what the catalog lacks does not exist: not while it begins an epoch.
     pub(in crate::auth) is_catalog_known: bool,
     /// What exists to be granted; absent without a company.
-    pub(in crate::auth) catalog: Option<CatalogRow>,
+    pub(in crate::auth) catalog: Option<Arc<Catalog>>,
 }
 
 impl Snapshot {
@@ -109,26 +112,99 @@ impl Snapshot {
     }
 }
 
-/// Reads what a question about access needs, in one statement.
-///
+/// What questions about access need.
+#[derive(Default)]
+pub(in crate::auth) struct Snapshots {
+    catalog: Mutex<Option<KnownCatalog>>,
+}
+
+/// The catalog as it was at a place of its projection. It is the same for everybody and rarely changes.
+#[derive(Clone)]
+struct KnownCatalog {
+    epoch: i32,
+    position: i64,
+    catalog: Arc<Catalog>,
+    read: Stopwatch,
+}
+
+impl Snapshots {
+    /// The catalog that need not be read again.
+    fn known(&self) -> Option<KnownCatalog> {
+        let known = self.catalog.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        known.filter(|known| known.read.elapsed() < CATALOG_KEPT)
+    }
+
+    /// The catalog of a statement: what it read, or what it found unchanged.
+    fn catalog(&self, row: Option<&Row>, known: Option<KnownCatalog>) -> Result<Arc<Catalog>, LoadError> {
+        let Some(row) = row else { return Ok(Arc::default()) };
+        let Some((modules, permissions)) = row.modules.as_ref().zip(row.permissions.as_ref()) else {
+            return Ok(known.map(|known| known.catalog).unwrap_or_default());
+        };
+        let catalog = Arc::new(read_catalog(modules, permissions)?);
+        if let Some((epoch, position)) = row.catalog_epoch.zip(row.catalog_position) {
+            let read = KnownCatalog { epoch, position, catalog: Arc::clone(&catalog), read: Stopwatch::start() };
+            *self.catalog.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
+        }
+        Ok(catalog)
+    }
+}
+
+impl Group for Snapshots {
+    type Question = Question;
+    type Answer = Snapshot;
+
+    async fn read(&self, conn: &mut PgConnection, questions: &[&Question]) -> Result<Vec<Snapshot>, LoadError> {
+        let known = self.known();
+        let rows = read(conn, questions, known.as_ref()).await?;
+        let catalog = self.catalog(rows.first(), known)?;
+        Ok(rows.into_iter().map(|row| row.into_snapshot(&catalog)).collect())
+    }
+}
+
 /// # Errors
 /// [`LoadError::Epoch`] while the database is not the one its epoch was started on; otherwise when it fails.
-pub(in crate::auth) async fn read(conn: &mut PgConnection, question: &Question) -> Result<Snapshot, LoadError> {
-    let (company, slug) = match &question.company {
-        XOrg::Id(id) => (Some(StreamName::company(*id)), None),
-        XOrg::Slug(slug) => (None, Some(ClaimKey::slug(slug))),
-    };
-    let (user, session) = (StreamName::user(question.user), StreamName::session(question.session));
-    let row = sqlx::query_as!(
+async fn read(
+    conn: &mut PgConnection,
+    questions: &[&Question],
+    known: Option<&KnownCatalog>,
+) -> Result<Vec<Row>, LoadError> {
+    let users: Vec<String> = questions.iter().map(|one| StreamName::user(one.user).to_string()).collect();
+    let sessions: Vec<String> = questions.iter().map(|one| StreamName::session(one.session).to_string()).collect();
+    let companies: Vec<Option<String>> = questions
+        .iter()
+        .map(|one| match &one.company {
+            XOrg::Id(id) => Some(StreamName::company(*id).to_string()),
+            XOrg::Slug(_) => None,
+        })
+        .collect();
+    let slugs: Vec<Option<String>> = questions
+        .iter()
+        .map(|one| match &one.company {
+            XOrg::Id(_) => None,
+            XOrg::Slug(slug) => Some(ClaimKey::slug(slug).as_str().to_owned()),
+        })
+        .collect();
+    let rows = sqlx::query_as!(
         Row,
-        r#"with asked as materialized (
-               select $1::text as user_name, $2::text as session_name,
-                      coalesce($3::text, (select holder from claim where key = $4::text)) as company_name)
-           select log_epoch_check() as "epoch!",
-                  coalesce((select last_position from log_batch order by last_position desc limit 1), 0) as "head!",
-                  case when not p.starting_over then p.epoch end as "core_epoch?",
-                  case when not p.starting_over then p.position end as "core_position?",
-                  coalesce(g.epoch > 0 and not g.starting_over, false) as "is_catalog_known!",
+        r#"with place as materialized (
+               select log_epoch_check() as epoch,
+                      coalesce((select last_position from log_batch order by last_position desc limit 1), 0) as head,
+                      case when not p.starting_over then p.epoch end as core_epoch,
+                      case when not p.starting_over then p.position end as core_position,
+                      coalesce(g.epoch > 0 and not g.starting_over, false) as is_catalog_known,
+                      g.epoch as catalog_epoch, g.position as catalog_position,
+                      (g.epoch, g.position) is distinct from ($5::integer, $6::bigint) as is_catalog_read
+               from (select 1) one
+               left join projection_checkpoint p on p.name = 'entitlements_v1'
+               left join projection_checkpoint g on g.name = 'catalog_v1'),
+           asked as materialized (
+               select a.n, a.user_name, a.session_name,
+                      coalesce(a.company_name, (select holder from claim where key = a.slug)) as company_name
+               from unnest($1::text[], $2::text[], $3::text[], $4::text[]) with ordinality
+                    as a(user_name, session_name, company_name, slug, n))
+           select i.epoch as "epoch!", i.head as "head!", i.core_epoch as "core_epoch?",
+                  i.core_position as "core_position?", i.is_catalog_known as "is_catalog_known!",
+                  i.catalog_epoch as "catalog_epoch?", i.catalog_position as "catalog_position?",
                   u.name as "user_name?", u.version as "user_version?", u.position as "user_position?",
                   u.schema as "user_schema?", u.state as "user_state?",
                   s.name as "session_name?", s.version as "session_version?", s.position as "session_position?",
@@ -139,33 +215,40 @@ pub(in crate::auth) async fn read(conn: &mut PgConnection, question: &Question) 
                   m.position as "membership_position?", m.schema as "membership_schema?",
                   m.state as "membership_state?",
                   e.entitlement_version as "entitlement_version?", e.schedule as "schedule?",
-                  case when (u.state::json ->> 'sessionsEnded')::bigint > 0 then
-                      (select v.position from event v
-                       where v.stream = u.name and v.version = (u.state::json ->> 'sessionsEnded')::bigint)
-                  end as "token_version?",
-                  case when c.name is not null then
+                  case when a.n = 1 and i.is_catalog_read then
                       (select coalesce(json_agg(key), '[]')::text from catalog_module_v1)
                   end as "modules?",
-                  case when c.name is not null then
+                  case when a.n = 1 and i.is_catalog_read then
                       (select coalesce(json_object_agg(key, retired), '{}')::text from catalog_permission_v1)
                   end as "permissions?"
-           from asked a
-           left join projection_checkpoint p on p.name = 'entitlements_v1'
-           left join projection_checkpoint g on g.name = 'catalog_v1'
+           from asked a cross join place i
            left join stream u on u.name = a.user_name
            left join stream s on s.name = a.session_name
            left join stream c on c.name = a.company_name
            left join claim k on k.key = 'member:' || substr(c.name, 9) || ':' || substr(a.user_name, 6)
            left join stream m on m.name = k.holder
-           left join company_entitlement_v1 e on e.company_id = substr(c.name, 9)::uuid"#,
-        user.as_str(),
-        session.as_str(),
-        company.as_ref().map(StreamName::as_str),
-        slug.as_ref().map(ClaimKey::as_str)
+           left join company_entitlement_v1 e on e.company_id = substr(c.name, 9)::uuid
+           order by a.n"#,
+        &users,
+        &sessions,
+        &companies as &[Option<String>],
+        &slugs as &[Option<String>],
+        known.map(|known| known.epoch),
+        known.map(|known| known.position),
     )
-    .fetch_one(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(row.into())
+    Ok(rows)
+}
+
+fn read_catalog(modules: &str, permissions: &str) -> Result<Catalog, LoadError> {
+    let unreadable =
+        |error: serde_json::Error| LoadError::Stored { what: "the catalog".to_owned(), why: error.to_string() };
+    let modules: BTreeSet<ModuleKey> = serde_json::from_str(modules).map_err(unreadable)?;
+    let retired: BTreeMap<PermissionKey, bool> = serde_json::from_str(permissions).map_err(unreadable)?;
+    let standing = |retired| if retired { PermissionStanding::Retired } else { PermissionStanding::Grantable };
+    let permissions = retired.into_iter().map(|(key, retired)| (key, standing(retired))).collect();
+    Ok(Catalog { modules, permissions })
 }
 
 /// One row of the statement, as the database types it.
@@ -197,13 +280,15 @@ struct Row {
     membership_state: Option<String>,
     entitlement_version: Option<i64>,
     schedule: Option<String>,
-    token_version: Option<i64>,
+    catalog_epoch: Option<i32>,
+    catalog_position: Option<i64>,
     modules: Option<String>,
     permissions: Option<String>,
 }
 
-impl From<Row> for Snapshot {
-    fn from(row: Row) -> Self {
+impl Row {
+    fn into_snapshot(self, catalog: &Arc<Catalog>) -> Snapshot {
+        let row = self;
         let state = |name: Option<String>, numbers: [Option<i64>; 2], schema: Option<i16>, state: Option<String>| {
             let [version, position] = numbers.map(unsigned);
             Some(StateRow {
@@ -214,7 +299,9 @@ impl From<Row> for Snapshot {
                 state: state.unwrap_or_default(),
             })
         };
-        Self {
+        Snapshot {
+            // Without a company nothing can be granted.
+            catalog: row.company_name.is_some().then(|| Arc::clone(catalog)),
             auth: cursor(Some(row.epoch), Some(row.head)),
             core: cursor(row.core_epoch, row.core_position),
             is_catalog_known: row.is_catalog_known,
@@ -241,8 +328,6 @@ impl From<Row> for Snapshot {
                 schedule: row.schedule.unwrap_or_default(),
                 version: unsigned(Some(version)),
             }),
-            token_version: unsigned(row.token_version),
-            catalog: row.modules.zip(row.permissions).map(|(modules, permissions)| CatalogRow { modules, permissions }),
         }
     }
 }

@@ -5,17 +5,17 @@
 
 use super::{
     core::CoreEntitlements,
-    snapshot::{CatalogRow, Question, Snapshot, StateRow},
+    snapshot::{Question, Snapshot, StateRow},
 };
 use kisum_domains::{
-    Catalog, Company, Membership, PermissionStanding, Session, User,
+    Catalog, Company, Membership, Session, User,
     access::{AccessInputs, AccessVersions},
     session,
 };
-use kisum_events::{Aggregate, Cursor, ModuleEntitlement, ModuleKey, PermissionKey, Position, Timestamp, UserId};
+use kisum_events::{Aggregate, Cursor, ModuleEntitlement, Position, Timestamp, UserId};
 use kisum_log::{EventLog, LoadError};
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Why a row cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,9 @@ pub(super) struct States {
     /// What the company owns and when.
     pub(super) entitlements: Vec<ModuleEntitlement>,
     /// What exists to be granted.
-    pub(super) catalog: Catalog,
+    pub(super) catalog: Arc<Catalog>,
+    /// Position of the event that last ended all of the person's sessions, 0 when none did.
+    token_version: Position,
     /// Position of the company's last `entitlement.changed`.
     pub(super) entitlement_version: Position,
     /// How far the entitlements are known.
@@ -74,13 +76,15 @@ impl States {
             }
             (None, None) => (Vec::new(), 0, snapshot.core),
         };
+        let user: User = state(log, snapshot.user.as_ref()).await?.unwrap_or_default();
         Ok(Self {
-            user: state(log, snapshot.user.as_ref()).await?.unwrap_or_default(),
+            token_version: token_version(log, snapshot.user.as_ref(), &user).await?,
+            user,
             session: state(log, snapshot.session.as_ref()).await?.unwrap_or_default(),
             company: state(log, snapshot.company.as_ref()).await?,
             membership: state(log, snapshot.membership.as_ref()).await?,
             entitlements,
-            catalog: catalog(snapshot.catalog.as_ref())?,
+            catalog: snapshot.catalog.clone().unwrap_or_default(),
             entitlement_version,
             core,
         })
@@ -104,9 +108,19 @@ impl States {
             versions: AccessVersions {
                 entitlement_version: self.entitlement_version,
                 access_version: snapshot.access_version(),
-                token_version: snapshot.token_version,
+                token_version: self.token_version,
             },
         }
+    }
+}
+
+/// A version of a stream has one position for ever, so it need not be of the snapshot.
+async fn token_version(log: &EventLog, row: Option<&StateRow>, user: &User) -> Result<Position, LoadError> {
+    match row {
+        Some(row) if user.sessions_ended > 0 => {
+            Ok(log.position_of(&row.stream, user.sessions_ended).await?.unwrap_or_default())
+        }
+        _ => Ok(0),
     }
 }
 
@@ -125,20 +139,6 @@ async fn state<A: Aggregate>(log: &EventLog, row: Option<&StateRow>) -> Result<O
     } else {
         Err(StatesError::Moved { stream: row.stream.to_string() })
     }
-}
-
-/// Reads the catalog's rows.
-///
-/// # Errors
-/// [`StatesError::Shape`] when they are not what the projection writes.
-fn catalog(row: Option<&CatalogRow>) -> Result<Catalog, StatesError> {
-    let Some(row) = row else { return Ok(Catalog::default()) };
-    let what = || "the catalog".to_owned();
-    let modules: BTreeSet<ModuleKey> = read_json(&row.modules, what)?;
-    let retired: BTreeMap<PermissionKey, bool> = read_json(&row.permissions, what)?;
-    let standing = |retired| if retired { PermissionStanding::Retired } else { PermissionStanding::Grantable };
-    let permissions = retired.into_iter().map(|(key, retired)| (key, standing(retired))).collect();
-    Ok(Catalog { modules, permissions })
 }
 
 fn read_json<T: DeserializeOwned>(text: &str, what: impl Fn() -> String) -> Result<T, StatesError> {

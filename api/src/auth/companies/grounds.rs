@@ -19,7 +19,7 @@ use kisum_domains::{Authority, Catalog, Company, Membership, membership::Members
 use kisum_events::{Actor, CompanyId, Cursor, Log, ModuleKey, Position, StreamName};
 use kisum_guard::XOrg;
 use kisum_log::{Append, Loaded};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Who sends a command.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ pub(super) struct Grounds {
     pub(super) seat_limit: Option<i64>,
     acting: Acting,
     owned: BTreeSet<ModuleKey>,
-    catalog: Catalog,
+    catalog: Arc<Catalog>,
     head: Cursor,
 }
 
@@ -162,10 +162,10 @@ fn admit_person(person: Person, wanted: CompanyId, mut found: Findings) -> Resul
 #[cfg(test)]
 mod tests {
     use super::{Acting, Grounds};
-    use kisum_domains::{Catalog, Company, Membership};
+    use kisum_domains::{Company, Membership};
     use kisum_events::{CompanyId, Cursor, MembershipId, StreamName};
     use kisum_log::Loaded;
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeSet, sync::Arc};
     use uuid::Uuid;
 
     fn membership(id: u128, version: u64) -> Loaded<Membership> {
@@ -181,7 +181,7 @@ mod tests {
             seat_limit: None,
             acting: Acting::Member(membership(7, 5)),
             owned: BTreeSet::new(),
-            catalog: Catalog::default(),
+            catalog: Arc::default(),
             head: Cursor::default(),
         };
         assert!(grounds.are_outrun_by(&membership(7, 6)), "demoted in between");
