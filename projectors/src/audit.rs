@@ -60,6 +60,8 @@ fn company_of(recorded: &Recorded<'_>) -> Option<CompanyId> {
         AnyEvent::Company(_) | AnyEvent::Membership(_) => recorded.envelope.company_id,
         // A person's own account and sign-ins are no company's business, whatever companies they belong to.
         AnyEvent::User(_) | AnyEvent::Session(_) => None,
+        // The platform's own.
+        AnyEvent::Keyring(_) => None,
         // The core log's, and the log's own.
         AnyEvent::Module(_)
         | AnyEvent::Package(_)

@@ -4,10 +4,10 @@
 use crate::story::{
     any_entitlement, any_instant, any_limits, any_module, any_permission, any_role, company, event, key, member, user,
 };
-use kisum_domains::{Company, Membership, Module, Package, Session, Subscription, User};
+use kisum_domains::{Company, Keyring, Membership, Module, Package, Session, Subscription, User};
 use kisum_events::{
-    Aggregate, AuthMethod, CompanyEvent, EntitlementCause, MembershipEvent, ModuleEvent, PackageEvent, PasswordCause,
-    Sealed, SessionEndCause, SessionEvent, SubscriptionEvent, UserEvent,
+    Aggregate, AuthMethod, CompanyEvent, EntitlementCause, KeyringEvent, MembershipEvent, ModuleEvent, PackageEvent,
+    PasswordCause, PublicKey, Sealed, SessionEndCause, SessionEvent, SigningAlgorithm, SubscriptionEvent, UserEvent,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Map, Value};
@@ -110,6 +110,19 @@ fn membership_event() -> impl Strategy<Value = MembershipEvent> {
     ]
 }
 
+fn keyring_event() -> impl Strategy<Value = KeyringEvent> {
+    let published = |(kid, n, not_before): (String, String, _)| {
+        let jwk = PublicKey::Rsa { n, e: "AQAB".to_owned() };
+        KeyringEvent::Published { kid: key(&kid), alg: SigningAlgorithm::PS256, jwk, not_before }
+    };
+    prop_oneof![
+        (text(), text(), any_instant()).prop_map(published),
+        text().prop_map(|kid| KeyringEvent::Activated { kid: key(&kid) }),
+        (text(), any_instant()).prop_map(|(kid, until)| KeyringEvent::Retired { kid: key(&kid), until }),
+        text().prop_map(|kid| KeyringEvent::Removed { kid: key(&kid) }),
+    ]
+}
+
 fn module_event() -> impl Strategy<Value = ModuleEvent> {
     prop_oneof![
         (any_module(), text()).prop_map(|(key, name)| ModuleEvent::Defined { key, name }),
@@ -181,6 +194,11 @@ proptest! {
     #[test]
     fn a_membership_folds_alike(events in vec(membership_event(), 0..16)) {
         folds_alike::<Membership>(&events)?;
+    }
+
+    #[test]
+    fn a_keyring_folds_alike(events in vec(keyring_event(), 0..12)) {
+        folds_alike::<Keyring>(&events)?;
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod catalog;
 mod company;
 mod given;
 mod grants;
+mod keyring;
 mod members;
 mod refresh;
 mod schedule;

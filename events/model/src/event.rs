@@ -1,8 +1,8 @@
 //! What every event can say of itself, and the way to its stored form; the way back is in `decode`.
 
 use crate::{
-    AddonEvent, CompanyEvent, CompanyId, DecodeError, Effect, LogEvent, MembershipEvent, ModuleEvent, PackageEvent,
-    Position, SessionEvent, StreamName, SubscriptionEvent, Upcaster, UserEvent, UserId, decode::Stored,
+    AddonEvent, CompanyEvent, CompanyId, DecodeError, Effect, KeyringEvent, LogEvent, MembershipEvent, ModuleEvent,
+    PackageEvent, Position, SessionEvent, StreamName, SubscriptionEvent, Upcaster, UserEvent, UserId, decode::Stored,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -121,6 +121,8 @@ pub enum AnyEvent {
     Subscription(SubscriptionEvent),
     /// `log.*`
     Log(LogEvent),
+    /// `key.*`
+    Keyring(KeyringEvent),
 }
 
 impl AnyEvent {
@@ -149,6 +151,7 @@ impl AnyEvent {
             Some(("addon", "version_published" | "version_retired")) => read(stored, Self::Addon),
             Some(("subscription" | "addon" | "override" | "entitlement", _)) => read(stored, Self::Subscription),
             Some(("log", _)) => read(stored, Self::Log),
+            Some(("key", _)) => read(stored, Self::Keyring),
             _ => Err(DecodeError::UnknownType { position, event_type: event_type.to_owned() }),
         }
     }

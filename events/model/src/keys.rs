@@ -84,6 +84,12 @@ key!(
     AddonKey, "[a-z0-9][a-z0-9-]{0,62}", |text| word(text, 63)
 );
 key!(
+    /// A signing key's name, the `kid` of what it signs. Never used for another key.
+    KeyId, "[A-Za-z0-9._-]{1,64}", |text| {
+        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    }
+);
+key!(
     /// A company's readable name in `x-org`. Contract: `[a-z0-9-]{2,63}`; and no UUID, which `x-org` would take for
     /// the id of another company.
     Slug, "[a-z0-9-]{2,63} and no UUID", |text| {

@@ -42,6 +42,10 @@ impl StreamName {
     pub fn subscription(id: CompanyId) -> Self {
         Self(format!("subscription-{id}"))
     }
+    /// The stream of the keys that sign access tokens, in the auth log.
+    pub fn keyring() -> Self {
+        Self("keyring".to_owned())
+    }
     /// The stream of the log's own events.
     pub fn log() -> Self {
         Self("log".to_owned())

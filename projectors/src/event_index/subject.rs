@@ -92,6 +92,7 @@ fn named_in(event: &AnyEvent) -> Option<UserId> {
         | AnyEvent::Package(_)
         | AnyEvent::Addon(_)
         | AnyEvent::Subscription(_)
-        | AnyEvent::Log(_) => None,
+        | AnyEvent::Log(_)
+        | AnyEvent::Keyring(_) => None,
     }
 }

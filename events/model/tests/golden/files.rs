@@ -58,6 +58,7 @@ impl Written {
             AnyEvent::Addon(event) => Self::of(event),
             AnyEvent::Subscription(event) => Self::of(event),
             AnyEvent::Log(event) => Self::of(event),
+            AnyEvent::Keyring(event) => Self::of(event),
         }
     }
 }

@@ -12,8 +12,8 @@ mod samples;
 
 use files::{Catalogue, Golden, Written};
 use kisum_events::{
-    AddonEvent, AnyEvent, CompanyEvent, DecodeError, Event, LogEvent, MembershipEvent, ModuleEvent, PackageEvent,
-    SessionEvent, SubscriptionEvent, UserEvent,
+    AddonEvent, AnyEvent, CompanyEvent, DecodeError, Event, KeyringEvent, LogEvent, MembershipEvent, ModuleEvent,
+    PackageEvent, SessionEvent, SubscriptionEvent, UserEvent,
 };
 use serde_json::{Map, Value};
 use std::{
@@ -40,6 +40,7 @@ fn catalogue() -> Catalogue {
     types.extend(of::<AddonEvent>());
     types.extend(of::<SubscriptionEvent>());
     types.extend(of::<LogEvent>());
+    types.extend(of::<KeyringEvent>());
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden");
     Catalogue { folder, types, reread: |golden, sealed| decode(golden, sealed).map(|event| Written::of_any(&event)) }
 }

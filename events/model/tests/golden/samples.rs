@@ -1,9 +1,9 @@
 //! One event of every type, with every field filled, so that its golden text shows the whole shape.
 
 use kisum_events::{
-    AddonEvent, AnyEvent, AuthMethod, CompanyEvent, EntitlementCause, EntitlementSource, LogEvent, MembershipEvent,
-    ModuleEntitlement, ModuleEvent, PackageEvent, PasswordCause, Sealed, SessionEndCause, SessionEvent, SourceKind,
-    SubscriptionEvent, TenantRole, Timestamp, UserEvent,
+    AddonEvent, AnyEvent, AuthMethod, CompanyEvent, EntitlementCause, EntitlementSource, KeyringEvent, LogEvent,
+    MembershipEvent, ModuleEntitlement, ModuleEvent, PackageEvent, PasswordCause, PublicKey, Sealed, SessionEndCause,
+    SessionEvent, SigningAlgorithm, SourceKind, SubscriptionEvent, TenantRole, Timestamp, UserEvent,
 };
 use std::{fmt::Debug, str::FromStr};
 
@@ -40,7 +40,18 @@ pub(crate) fn samples() -> Vec<AnyEvent> {
     all.extend(addon().into_iter().map(AnyEvent::Addon));
     all.extend(subscription().into_iter().map(AnyEvent::Subscription));
     all.push(AnyEvent::Log(LogEvent::EpochStarted { epoch: 2, reason: "restored from backup".to_owned() }));
+    all.extend(keyring().into_iter().map(AnyEvent::Keyring));
     all
+}
+
+fn keyring() -> Vec<KeyringEvent> {
+    let jwk = PublicKey::Rsa { n: "0vx7agoebGcQSuuPiLJXZptN".to_owned(), e: "AQAB".to_owned() };
+    vec![
+        KeyringEvent::Published { kid: key("2026-03"), alg: SigningAlgorithm::PS256, jwk, not_before: at(NOON) },
+        KeyringEvent::Activated { kid: key("2026-03") },
+        KeyringEvent::Retired { kid: key("2026-03"), until: at(LATER) },
+        KeyringEvent::Removed { kid: key("2026-03") },
+    ]
 }
 
 fn user() -> Vec<UserEvent> {
