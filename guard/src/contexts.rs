@@ -152,6 +152,7 @@ impl Contexts {
     /// Drops every answer that an event makes old.
     pub(crate) fn drop_named(&mut self, named: &Named) {
         let candidates = match *named {
+            Named::Keys => return,
             Named::Everybody => return self.clear(),
             Named::Company(company) => self.by_company.of(company),
             Named::User(user) | Named::EndedSession { user, .. } => self.by_user.of(user),

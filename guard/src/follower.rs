@@ -93,6 +93,9 @@ async fn start_cold(shared: &Shared, log: Log) -> bool {
 async fn start_auth(shared: &Shared) -> bool {
     let Ok(list) = shared.source.revocations().await else { return false };
     let from = begin(shared, Log::Auth, Cursor { epoch: list.epoch, position: list.position }).await;
+    // Before events are applied and leases can run: what happened up to here is not told again.
+    list.removed_keys.iter().for_each(|kid| shared.tokens.remove_key(kid));
+    shared.keys_changed.notify_one();
     let now = shared.clock.now();
     let mut state = shared.state_mut();
     state.start(Log::Auth, from);

@@ -25,9 +25,12 @@ use kisum_events::{Log, SessionId, UserId};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
-/// How often published keys are fetched though nobody missed one. A key is published at least this long before it
-/// signs (`security.md` 11).
-const KEYS_EVERY: Duration = Duration::from_secs(300);
+/// How often published keys are fetched though nobody missed one: with its jitter, below the time that a key is
+/// published before it signs (`security.md` 11).
+const KEYS_EVERY: Duration = Duration::from_secs(240);
+/// How often they are fetched while one that was published is not among them yet, and how many times.
+const EXPECTED_EVERY: Duration = Duration::from_millis(500);
+const EXPECTED_TRIES_MAX: u32 = 20;
 const JITTER_PERCENT: u32 = 20;
 
 /// What a guard needs to know.
@@ -220,11 +223,23 @@ fn standing(verdict: &Verdict) -> Problem {
 }
 
 async fn refresh_keys(shared: Arc<Shared>) {
+    let mut tries = 0;
     loop {
         shared.tokens.refresh_keys().await;
-        // At the start Auth may still be on its way; a token would fetch the keys, but readiness waits for them.
-        let pause = if shared.tokens.is_ready() { KEYS_EVERY } else { Duration::from_secs(1) };
-        tokio::time::sleep(jittered(pause, JITTER_PERCENT)).await;
+        tries += 1;
+        let pause = if !shared.tokens.is_ready() {
+            // At the start Auth may still be on its way; a token would fetch the keys, but readiness waits for them.
+            Duration::from_secs(1)
+        } else if shared.tokens.has_expected_key() || tries >= EXPECTED_TRIES_MAX {
+            KEYS_EVERY
+        } else {
+            // Whoever answered has not heard of the key.
+            EXPECTED_EVERY
+        };
+        tokio::select! {
+            () = tokio::time::sleep(jittered(pause, JITTER_PERCENT)) => {}
+            () = shared.keys_changed.notified() => tries = 0,
+        }
     }
 }
 

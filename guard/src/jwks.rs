@@ -81,6 +81,11 @@ impl KeySet {
         self.0.get(kid)
     }
 
+    /// Whether it has a key of such a name.
+    fn any(&self, is_such: impl Fn(&str) -> bool) -> bool {
+        self.0.keys().any(|kid| is_such(kid))
+    }
+
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -217,9 +222,14 @@ impl Published {
         *held = Held { generation: held.generation.wrapping_add(1), ..Held::default() };
     }
 
-    /// Whether there are keys.
-    pub(crate) fn is_ready(&self) -> bool {
-        !self.held.read().unwrap_or_else(PoisonError::into_inner).keys.is_empty()
+    /// Whether there is a key that is good by its name.
+    pub(crate) fn is_ready(&self, is_good: impl Fn(&str) -> bool) -> bool {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).keys.any(is_good)
+    }
+
+    /// Whether a key of that name was fetched.
+    pub(crate) fn holds(&self, kid: &str) -> bool {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).keys.get(kid).is_some()
     }
 
     async fn fetch(&self) {

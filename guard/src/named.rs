@@ -34,6 +34,8 @@ pub enum Named {
         /// Its last access token has expired by then.
         until: Timestamp,
     },
+    /// Nobody's access: the keys that sign tokens.
+    Keys,
     /// Anybody.
     Everybody,
 }
@@ -63,6 +65,10 @@ impl Named {
                 }
                 _ => None,
             },
+            "keyring" => match envelope.decode().ok()? {
+                AnyEvent::Keyring(_) => Some(Self::Keys),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -71,6 +77,7 @@ impl Named {
     pub(crate) fn concerns(&self, subject: &AccessSubject) -> bool {
         match *self {
             Self::Everybody => true,
+            Self::Keys => false,
             Self::Company(company) => subject.company_id == Some(company),
             Self::User(user) => subject.user_id == user,
             Self::EndedSession { id, user, .. } => subject.session_id == id || subject.user_id == user,
@@ -121,6 +128,14 @@ mod tests {
         assert_eq!(other, Named::Everybody);
         let no_id = named(&StreamName::from_stored("user-nobody".to_owned()), "user.suspended", json!({}));
         assert_eq!(no_id, Named::Everybody);
+    }
+
+    #[test]
+    fn a_key_that_goes_makes_nobody_s_access_old_and_an_unknown_event_of_keys_everybody_s() {
+        let removed = named(&StreamName::keyring(), "key.removed", json!({ "kid": "a" }));
+        assert_eq!(removed, Named::Keys);
+        assert!(!removed.concerns(&subject(1, 1, Some(1))));
+        assert_eq!(named(&StreamName::keyring(), "key.suspended", json!({ "kid": "a" })), Named::Everybody);
     }
 
     #[test]

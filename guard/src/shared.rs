@@ -12,7 +12,7 @@ use crate::{
     state::{Arrived, HeadSeen, State},
     token::TokenVerifier,
 };
-use kisum_events::{Envelope, Head, Log, Position};
+use kisum_events::{AnyEvent, Envelope, Head, KeyringEvent, Log, Position};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::{
     sync::{Notify, broadcast},
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) history: Position,
     /// What applied events named, for who acts on it; whoever is slow misses some.
     pub(crate) named: broadcast::Sender<Named>,
+    /// Wakes whoever fetches published keys: there may be another one.
+    pub(crate) keys_changed: Notify,
 }
 
 impl Shared {
@@ -59,6 +61,7 @@ impl Shared {
             prove_now: Notify::new(),
             history: 0,
             named: broadcast::Sender::new(NAMED_MAX),
+            keys_changed: Notify::new(),
         }
     }
 
@@ -103,21 +106,39 @@ impl Shared {
         let now = self.clock.now();
         let arrived = self.state_mut().event(envelope, now);
         if let Arrived::Applied(named) = arrived {
+            if envelope.stream.kind() == KEYRING {
+                self.key_event(envelope);
+            }
             // Nobody has to listen.
             let _ = self.named.send(named);
         }
         tracing::debug!(event = "access.event", ?arrived, "an access event has arrived");
         match arrived {
             Arrived::Applied(Named::EndedSession { id, .. }) => self.tokens.forget_session(id),
-            // A key may be gone. Other events that name everybody leave the keys: to fetch them, Auth must be up.
-            Arrived::Applied(Named::Everybody) if envelope.stream.kind() == KEYRING => self.tokens.forget_everything(),
-            Arrived::Applied(Named::Company(_) | Named::Membership { .. } | Named::User(_) | Named::Everybody)
+            Arrived::Applied(
+                Named::Company(_) | Named::Membership { .. } | Named::User(_) | Named::Keys | Named::Everybody,
+            )
             | Arrived::Old
             | Arrived::Hole
             | Arrived::NewEpoch
             | Arrived::Cold => {}
         }
         arrived
+    }
+
+    /// Applies what happened to the keys that sign tokens. A published key is fetched, not believed: what comes by the
+    /// bus may take a right away, never give one.
+    fn key_event(&self, envelope: &Envelope) {
+        match envelope.decode() {
+            Ok(AnyEvent::Keyring(KeyringEvent::Removed { kid })) => self.tokens.remove_key(&kid),
+            Ok(AnyEvent::Keyring(KeyringEvent::Published { kid, .. })) => {
+                self.tokens.expect_key(kid);
+                self.keys_changed.notify_one();
+            }
+            Ok(AnyEvent::Keyring(KeyringEvent::Activated { .. } | KeyringEvent::Retired { .. })) => {}
+            // Of a later program: a key may be gone.
+            Ok(_) | Err(_) => self.tokens.forget_everything(),
+        }
     }
 
     /// Takes a head in that was asked for at `asked`.

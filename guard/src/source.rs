@@ -4,7 +4,7 @@
 //! interpret: none of its errors ever means "no".
 
 use futures_util::future::BoxFuture;
-use kisum_events::{Envelope, Heads, Log, Position, SessionId, Timestamp};
+use kisum_events::{Envelope, Heads, KeyId, Log, Position, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 
@@ -25,15 +25,19 @@ pub struct AccessPage {
     pub events: Vec<Envelope>,
 }
 
-/// The sessions that ended while tokens of theirs may still be in circulation.
+/// The sessions that ended while tokens of theirs may still be in circulation, and the keys that were removed.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Revocations {
     /// The auth log's epoch.
     pub epoch: u32,
-    /// The list holds every such session that ended up to here.
+    /// Both lists are complete up to here.
     pub position: Position,
     /// The sessions.
     pub sessions: Vec<Revoked>,
+    /// Keys that no token is good by any more.
+    #[serde(default)]
+    pub removed_keys: Vec<KeyId>,
 }
 
 /// A session that is over.
@@ -53,6 +57,6 @@ pub trait Source: std::fmt::Debug + Send + Sync + 'static {
     /// Access events of a log behind `after`, oldest first; fewer than [`PAGE_LEN`] only at the log's end.
     fn page(&self, log: Log, after: Position) -> BoxFuture<'_, Result<AccessPage, SourceError>>;
 
-    /// The sessions that are over.
+    /// The sessions that are over, and the keys that are gone.
     fn revocations(&self) -> BoxFuture<'_, Result<Revocations, SourceError>>;
 }

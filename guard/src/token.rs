@@ -12,9 +12,10 @@ use crate::{
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderMap, header};
-use kisum_events::{SessionId, Timestamp, UserId};
+use kisum_events::{KeyId, SessionId, Timestamp, UserId};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use std::{
+    collections::HashSet,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -151,6 +152,10 @@ pub struct TokenVerifier {
     issuer: Arc<str>,
     audience: Arc<str>,
     keys: Keys,
+    /// Keys that were removed, wherever a key set may still have them: as many as the log ever removed.
+    removed: Arc<RwLock<HashSet<String>>>,
+    /// The key that was published last; it may not have come yet.
+    expected: Arc<RwLock<Option<KeyId>>>,
     remembered: Arc<RwLock<Remembered>>,
 }
 
@@ -172,7 +177,14 @@ impl TokenVerifier {
     }
 
     fn new(issuer: &str, audience: &str, keys: Keys) -> Self {
-        Self { issuer: issuer.into(), audience: audience.into(), keys, remembered: Arc::default() }
+        Self {
+            issuer: issuer.into(),
+            audience: audience.into(),
+            keys,
+            removed: Arc::default(),
+            expected: Arc::default(),
+            remembered: Arc::default(),
+        }
     }
 
     /// Checks a token and says what it claims.
@@ -196,8 +208,14 @@ impl TokenVerifier {
             return if now < claims.exp.plus(SKEW) { Ok(claims) } else { Err(TokenRefusal::Expired) };
         }
         let parts = jws::parse(token, TYP, &jwks::ALGORITHMS)?;
+        // Looked at behind the generation: a key that goes from here on takes what is about to be remembered with it.
+        if self.is_removed(&parts.kid) {
+            return Err(TokenRefusal::UnknownKey);
+        }
         let key = match self.keys.find(&parts.kid).await {
             Known::Key(key) => key,
+            // It is published, so that a token by it may be good.
+            Known::No if self.is_expected(&parts.kid) => return Err(TokenRefusal::KeysUnreachable),
             Known::No => return Err(TokenRefusal::UnknownKey),
             Known::Unknown => return Err(TokenRefusal::KeysUnreachable),
         };
@@ -253,10 +271,48 @@ impl TokenVerifier {
         }
     }
 
+    /// A key was removed: whatever it signed is refused from now on, and no key set brings it back.
+    pub fn remove_key(&self, kid: &KeyId) {
+        let is_new = self.removed.write().unwrap_or_else(PoisonError::into_inner).insert(kid.as_str().to_owned());
+        if is_new {
+            // Whose key checked which token is not remembered: to check the others again takes microseconds each.
+            self.remembered.write().unwrap_or_else(PoisonError::into_inner).forget_everything();
+        }
+    }
+
+    /// A key was published: until it has come, nothing is known about its tokens.
+    pub(crate) fn expect_key(&self, kid: KeyId) {
+        *self.expected.write().unwrap_or_else(PoisonError::into_inner) = Some(kid);
+    }
+
+    fn is_expected(&self, kid: &str) -> bool {
+        let expected = self.expected.read().unwrap_or_else(PoisonError::into_inner);
+        expected.as_ref().is_some_and(|expected| expected.as_str() == kid)
+    }
+
+    /// Whether the key that was published last has come, or is gone again.
+    pub(crate) fn has_expected_key(&self) -> bool {
+        let expected = self.expected.read().unwrap_or_else(PoisonError::into_inner).clone();
+        expected.is_none_or(|kid| self.has_settled(&kid))
+    }
+
+    fn has_settled(&self, kid: &KeyId) -> bool {
+        let is_held = match &self.keys {
+            Keys::Fixed(_) => true,
+            Keys::Published(published) => published.holds(kid.as_str()),
+        };
+        is_held || self.is_removed(kid.as_str())
+    }
+
+    fn is_removed(&self, kid: &str) -> bool {
+        self.removed.read().unwrap_or_else(PoisonError::into_inner).contains(kid)
+    }
+
     /// Puts another set of held keys in force; published keys are fetched and ignore this.
     pub fn replace_keys(&self, keys: KeySet) {
         if let Keys::Fixed(held) = &self.keys {
             *held.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+            // What a key signed that is no longer held ends with it.
             self.remembered.write().unwrap_or_else(PoisonError::into_inner).forget_everything();
         }
     }
@@ -272,7 +328,7 @@ impl TokenVerifier {
     pub fn is_ready(&self) -> bool {
         match &self.keys {
             Keys::Fixed(_) => true,
-            Keys::Published(published) => published.is_ready(),
+            Keys::Published(published) => published.is_ready(|kid| !self.is_removed(kid)),
         }
     }
 }
@@ -280,3 +336,7 @@ impl TokenVerifier {
 #[cfg(test)]
 #[path = "token_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "token_mutations.rs"]
+mod mutations;

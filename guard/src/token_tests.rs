@@ -3,7 +3,7 @@
 use super::{TokenVerifier, bearer};
 use crate::{
     clock::Clock,
-    issuer::{AUDIENCE, ISSUER, Issuer, claims, header, impostor, issuer, sign, with},
+    issuer::{AUDIENCE, ISSUER, Issuer, KID, claims, header, impostor, issuer, sign, with},
     samples::{session, user, wall},
 };
 use axum::{Router, routing::get};
@@ -235,4 +235,43 @@ async fn forgetting_everything_fetches_the_keys_anew() {
     verifier.forget_everything();
     verifier.verify(&issuer().token(1), wall()).await.unwrap();
     assert_eq!(fetched.load(Ordering::SeqCst), 2);
+}
+
+/// security 11
+#[tokio::test]
+async fn a_removed_key_takes_its_tokens_with_it_and_no_key_set_brings_it_back() {
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let url = key_server(Arc::clone(&fetched)).await;
+    let clock = Clock::manual(wall());
+    let verifier = published(&url, &clock);
+    let (remembered, fresh) = (issuer().token(1), issuer().token(2));
+    verifier.verify(&remembered, wall()).await.unwrap();
+    assert!(verifier.is_ready());
+    verifier.remove_key(&KID.parse().unwrap());
+    for token in [&remembered, &fresh] {
+        assert_eq!(refusal(&verifier, token, wall()).await, "unknown_key");
+    }
+    assert!(!verifier.is_ready(), "the only key is gone");
+    // The server, or whatever caches between, still has the key.
+    clock.advance(Duration::from_secs(31));
+    verifier.refresh_keys().await;
+    verifier.forget_everything();
+    for token in [&remembered, &fresh] {
+        assert_eq!(refusal(&verifier, token, wall()).await, "unknown_key");
+    }
+    assert!(fetched.load(Ordering::SeqCst) >= 2);
+}
+
+#[tokio::test]
+async fn a_token_by_a_key_that_was_published_and_has_not_come_yet_is_neither_good_nor_bad() {
+    let url = key_server(Arc::default()).await;
+    let verifier = published(&url, &Clock::manual(wall()));
+    verifier.verify(&issuer().token(1), wall()).await.unwrap();
+    let token = |kid: &str| issuer().sign(&with(header(), json!({ "kid": kid })), &claims(1), Algorithm::PS256);
+    verifier.expect_key("key-2".parse().unwrap());
+    assert!(!verifier.has_expected_key());
+    assert_eq!(verifier.check(&token("key-2"), wall()).await.unwrap_err().name(), "keys_unreachable");
+    assert_eq!(refusal(&verifier, &token("key-3"), wall()).await, "unknown_key");
+    verifier.expect_key(KID.parse().unwrap());
+    assert!(verifier.has_expected_key());
 }

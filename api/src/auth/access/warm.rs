@@ -44,13 +44,14 @@ enum Whose {
 }
 
 impl Whose {
-    fn by(named: Named) -> Self {
-        match named {
+    fn by(named: Named) -> Option<Self> {
+        Some(match named {
             Named::Company(id) => Self::Company(id),
             Named::Membership { id, .. } => Self::Membership(id),
             Named::User(id) | Named::EndedSession { user: id, .. } => Self::User(id),
+            Named::Keys => return None,
             Named::Everybody => Self::Everybody,
-        }
+        })
     }
 }
 
@@ -92,7 +93,7 @@ async fn gathered(named: &mut broadcast::Receiver<Named>) -> HashSet<Whose> {
     loop {
         match named.recv().await {
             Ok(name) => {
-                wanted.insert(Whose::by(name));
+                wanted.extend(Whose::by(name));
                 break;
             }
             Err(broadcast::error::RecvError::Lagged(_)) => {}
@@ -102,7 +103,7 @@ async fn gathered(named: &mut broadcast::Receiver<Named>) -> HashSet<Whose> {
     }
     tokio::time::sleep(GATHER).await;
     while let Ok(name) = named.try_recv() {
-        wanted.insert(Whose::by(name));
+        wanted.extend(Whose::by(name));
     }
     wanted
 }
