@@ -7,6 +7,7 @@
 pub mod ambient;
 mod bar;
 pub mod demo;
+pub mod keys;
 pub mod local;
 pub mod log;
 pub mod migrate;

@@ -3,6 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use kisum::{
+    keys,
     local::{failure::with_causes, up},
     log, migrate, platform, projections, seed, serve, service_token, smoke_command, subscribers, usage,
 };
@@ -34,6 +35,8 @@ enum Command {
     Smoke(smoke_command::Args),
     /// Durable consumers of services that need replay: who has one, and the right to fetch from it.
     Subscribers(subscribers::Args),
+    /// The keys that sign access tokens, and those that wrap persons' keys.
+    Keys(keys::Args),
     /// Print a service token for one request, for a person at a local platform.
     ServiceToken(service_token::Args),
 }
@@ -68,6 +71,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Seed(args) => seed::run(args).await,
         Command::Smoke(args) => smoke_command::run(args).await,
         Command::Subscribers(args) => subscribers::run(args).await,
+        Command::Keys(args) => keys::run(args).await,
         Command::ServiceToken(args) => service_token::run(&args),
     }
 }
@@ -77,7 +81,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     let asked = |cause| {
         let of_database =
             || migrate::exit_code(cause).or_else(|| log::exit_code(cause)).or_else(|| usage::exit_code(cause));
-        let of_others = || projections::exit_code(cause).or_else(|| subscribers::exit_code(cause));
+        let of_others = || {
+            projections::exit_code(cause).or_else(|| subscribers::exit_code(cause)).or_else(|| keys::exit_code(cause))
+        };
         serve::exit_code(cause).or_else(of_database).or_else(of_others).or_else(|| platform::exit_code(cause))
     };
     error.chain().find_map(asked).unwrap_or(1)

@@ -6,7 +6,7 @@
 //! back.
 
 mod company;
-mod counting;
+pub(crate) mod counting;
 mod grants;
 
 use crate::{

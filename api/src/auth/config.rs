@@ -3,14 +3,16 @@
 //! It owns the names, forms and limits of Auth's own variables. It refuses to start with a default where a wrong one
 //! would weaken something.
 
-use super::tokens::AccessTokens;
+use super::keyring::PrivateKeys;
 use crate::shared::{
     config::{ConfigError, Reader, Secret},
     env::Env,
     service_config::{Listeners, ServiceConfig, ServiceShape},
+    signing_key::{KeyringFileError, SigningKey},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use std::time::Duration;
+use kisum_events::KeyId;
+use std::{path::Path, time::Duration};
 
 /// Longest life of an access token outside `local` (security.md, 9), in seconds.
 const ACCESS_TTL_MAX_S: u64 = 300;
@@ -23,6 +25,11 @@ const ABSOLUTE_TTL_S: (u64, u64, u64) = (60, 366 * DAY_S, 90 * DAY_S);
 /// Access contexts kept in the process: at least (none: Redis and the database answer), at most, and when nobody says;
 /// about 1 KB each.
 const CONTEXTS_MAX: (u64, u64, u64) = (0, 10_000_000, 100_000);
+/// How long others may keep the key set, and so how long a key is published before it signs (security.md, 11): outside
+/// `local` at least, at most, and when nobody says, in seconds. Guards fetch it every five minutes.
+const KEY_SET_S: (u64, u64, u64) = (300, DAY_S, 300);
+/// At least, on a developer's machine.
+const KEY_SET_LOCAL_MIN_S: u64 = 1;
 const DAY_S: u64 = 24 * 3600;
 /// Bytes of a symmetric key.
 const KEY_BYTES: usize = 32;
@@ -43,10 +50,10 @@ pub(super) struct AuthConfig {
     pub(super) jwt_issuer: String,
     /// `aud` of access tokens.
     pub(super) jwt_audience: String,
-    /// The key that signs them.
-    pub(super) jwt_private_key: Secret,
-    /// That key's name.
-    pub(super) jwt_kid: String,
+    /// The keys that sign them, where the log's keyring says so.
+    pub(super) private_keys: PrivateKeys,
+    /// How long others may keep the key set.
+    pub(super) key_set_ttl: Duration,
     /// How long they live.
     pub(super) access_ttl: Duration,
     /// How long a session lasts unused.
@@ -92,8 +99,10 @@ impl AuthConfig {
         let nats_url = reader.nats_url("NATS_URL");
         let jwt_issuer = reader.text("JWT_ISSUER");
         let jwt_audience = reader.text("JWT_AUDIENCE");
-        let jwt_private_key = reader.secret_of("JWT_PRIVATE_KEY", SIGNING_KEY, is_signing_key);
-        let jwt_kid = reader.text("JWT_PUBLIC_KID");
+        let private_keys = private_keys(&mut reader);
+        let (least, most, usual) = KEY_SET_S;
+        let least = if is_local { KEY_SET_LOCAL_MIN_S } else { least };
+        let key_set_ttl = reader.seconds_or("JWKS_MAX_AGE", least..=most, usual);
         let refresh_key = key(&mut reader, "REFRESH_TOKEN_KEY");
         let data_encryption_keys = reader.data_keys();
         let lookup_key = key(&mut reader, "LOOKUP_KEY");
@@ -111,8 +120,8 @@ impl AuthConfig {
                 nats_url: nats_url?,
                 jwt_issuer: jwt_issuer?,
                 jwt_audience: jwt_audience?,
-                jwt_private_key: jwt_private_key?,
-                jwt_kid: jwt_kid?,
+                private_keys: private_keys?,
+                key_set_ttl: key_set_ttl?,
                 access_ttl: access_ttl?,
                 idle_ttl: idle_ttl?,
                 absolute_ttl: absolute_ttl?,
@@ -129,8 +138,53 @@ impl AuthConfig {
     }
 }
 
-fn is_signing_key(pem: &str) -> bool {
-    AccessTokens::new(String::new(), String::new(), Duration::ZERO, pem, String::new()).is_ok()
+/// The keys of `JWT_KEYRING_FILE`, or the one of `JWT_PRIVATE_KEY` and `JWT_PUBLIC_KID`.
+fn private_keys(reader: &mut Reader<'_>) -> Option<PrivateKeys> {
+    let pem = reader.secret_optional("JWT_PRIVATE_KEY");
+    let kid = reader.optional("JWT_PUBLIC_KID");
+    match (reader.optional("JWT_KEYRING_FILE"), pem, kid) {
+        (Some(path), None, None) => match PrivateKeys::of_file(Path::new(&path)) {
+            Ok(keys) => Some(keys),
+            Err(error) => {
+                reader.invalid("JWT_KEYRING_FILE", unusable(&error));
+                None
+            }
+        },
+        (Some(_), _, _) => {
+            reader.invalid("JWT_KEYRING_FILE", "to be set beside JWT_PRIVATE_KEY and JWT_PUBLIC_KID: either says all");
+            None
+        }
+        // One that was set and could not be read has been noted.
+        (None, None, None) if reader.optional("JWT_PRIVATE_KEY").is_none() => {
+            reader.missing("JWT_KEYRING_FILE");
+            None
+        }
+        (None, pem, _) => {
+            let kid = reader.parsed::<KeyId>("JWT_PUBLIC_KID", "a name of letters, digits, '.', '_' and '-'");
+            if pem.is_none() && reader.optional("JWT_PRIVATE_KEY").is_none() {
+                reader.missing("JWT_PRIVATE_KEY");
+            }
+            let (pem, name) = (pem?, kid.clone().or_else(|| "-".parse().ok())?);
+            match SigningKey::from_pem(name, None, pem.expose()) {
+                Ok(key) => kid.map(|_| PrivateKeys::one(key)),
+                Err(_) => {
+                    reader.invalid("JWT_PRIVATE_KEY", SIGNING_KEY);
+                    None
+                }
+            }
+        }
+    }
+}
+
+/// What is wrong with the list, without a value of it.
+fn unusable(error: &KeyringFileError) -> String {
+    let form = "a file with a JSON array of {kid, alg, privateKey}";
+    match error {
+        KeyringFileError::Read { source, .. } => format!("{form}: one of its files cannot be read: {}", source.kind()),
+        KeyringFileError::Shape { line, .. } => format!("{form}: see line {line}"),
+        KeyringFileError::Twice { kid, .. } => format!("{form}: it has '{kid}' twice"),
+        KeyringFileError::Key { kid, source } => format!("{form}: the key '{kid}': {source}"),
+    }
 }
 
 fn span(reader: &mut Reader<'_>, name: &str, (least, most, usual): (u64, u64, u64)) -> Option<Duration> {
@@ -201,6 +255,25 @@ mod tests {
         let long = env().with("ACCESS_TOKEN_TTL", "900");
         assert!(faults(&long).is_empty());
         assert_eq!(faults(&long.with("ENVIRONMENT", "production")), ["ACCESS_TOKEN_TTL"]);
+    }
+
+    #[test]
+    fn keys_are_one_in_the_environment_or_the_list_in_a_file_and_never_both() {
+        assert_eq!(faults(&env().with("JWT_KEYRING_FILE", "/no/such/file")), ["JWT_KEYRING_FILE"]);
+        let neither = env().with("JWT_PRIVATE_KEY", "").with("JWT_PUBLIC_KID", "");
+        assert_eq!(faults(&neither), ["JWT_KEYRING_FILE"]);
+        assert_eq!(faults(&neither.with("JWT_KEYRING_FILE", "/no/such/file")), ["JWT_KEYRING_FILE"]);
+        assert_eq!(faults(&env().with("JWT_PRIVATE_KEY", "")), ["JWT_PRIVATE_KEY"]);
+        assert_eq!(faults(&env().with("JWT_PRIVATE_KEY", "no PEM")), ["JWT_PRIVATE_KEY"]);
+        assert_eq!(faults(&env().with("JWT_PUBLIC_KID", "")), ["JWT_PUBLIC_KID"]);
+        assert_eq!(faults(&env().with("JWT_PUBLIC_KID", "two words")), ["JWT_PUBLIC_KID"]);
+    }
+
+    #[test]
+    fn outside_local_a_key_set_may_be_kept_for_as_long_as_guards_keep_it() {
+        let short = env().with("JWKS_MAX_AGE", "2");
+        assert!(faults(&short).is_empty());
+        assert_eq!(faults(&short.with("ENVIRONMENT", "production")), ["JWKS_MAX_AGE"]);
     }
 
     #[test]

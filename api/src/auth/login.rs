@@ -11,7 +11,7 @@ use super::{
     race::{self, Outcome},
     sessions,
     signed_in::{self, SignedIn, Way},
-    tokens::RefreshToken,
+    tokens::{IssueError, RefreshToken},
 };
 use crate::shared::{
     ambient,
@@ -112,6 +112,7 @@ pub(super) async fn login(
 ) -> Result<Response, Problem> {
     let email =
         Email::parse(&body.email).ok_or_else(|| Problem::validation("The field email is not an e-mail address."))?;
+    auth.access_tokens.can_issue(auth.clock.now()).map_err(IssueError::into_problem)?;
     let account = auth.lookup.email(&email);
     let attempt = auth.limiter.begin(&account, &ClientIp(address).limit_key()).await.map_err(|limited| {
         Failure::Limited.note();

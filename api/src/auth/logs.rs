@@ -10,7 +10,8 @@ use crate::shared::{
     problem::{Chain, Problem},
 };
 use futures_util::future::BoxFuture;
-use kisum_events::{Class, Head, Heads, Log, Position, SessionId, Timestamp};
+use kisum_domains::Keyring;
+use kisum_events::{Class, Head, Heads, Log, Position, SessionId, StreamName, Timestamp};
 use kisum_guard::{AccessPage, PAGE_LEN, Revocations, Revoked, Source, SourceError};
 use kisum_log::{EventLog, LoadError};
 use std::time::Duration;
@@ -66,7 +67,7 @@ impl Logs {
         }
     }
 
-    /// The sessions that ended behind `after` and whose tokens may be alive, complete up to the auth log's head.
+    /// The sessions that ended behind `after` and whose tokens may be alive, and every key that was removed, complete up to the auth log's head.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -99,8 +100,11 @@ impl Logs {
         let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
         let (epoch, position) = (u32::try_from(first.epoch).unwrap_or(0), u64::try_from(first.position).unwrap_or(0));
         let session = |(id, until)| Revoked { sid: SessionId::new(id), until: Timestamp::from_micros(until) };
+        // Read behind the list, and never shorter later: whatever was removed up to the list's place is in it.
+        let keyring = self.own.load::<Keyring>(&StreamName::keyring()).await?;
+        let removed_keys = keyring.state.removed.into_keys().collect();
         let sessions = rows.into_iter().filter_map(|row| row.session_id.zip(row.until)).map(session).collect();
-        Ok(Revocations { epoch, position, sessions })
+        Ok(Revocations { epoch, position, sessions, removed_keys })
     }
 
     async fn auth_head(&self, fresh: bool) -> Option<Head> {

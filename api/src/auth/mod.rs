@@ -8,6 +8,7 @@ mod companies;
 mod config;
 mod cookie;
 mod internal;
+mod keyring;
 mod limiter;
 mod lists;
 mod login;
@@ -33,6 +34,7 @@ mod well_known;
 
 use self::{
     access::Access,
+    keyring::Keys,
     limiter::LoginLimiter,
     logs::Logs,
     lookup::LookupKey,
@@ -63,6 +65,7 @@ struct Parts {
     passwords: Passwords,
     limiter: LoginLimiter,
     lookup: LookupKey,
+    keys: Keys,
     access_tokens: AccessTokens,
     verifier: TokenVerifier,
     refresh_key: RefreshKey,
@@ -114,6 +117,8 @@ struct Lifetimes {
     access: Duration,
     idle: Duration,
     absolute: Duration,
+    /// How long others may keep the key set.
+    key_set: Duration,
 }
 
 impl Lifetimes {

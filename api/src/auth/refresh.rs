@@ -10,7 +10,7 @@ use super::{
     race::{self, Outcome},
     sessions,
     signed_in::{self, SignedIn, Way},
-    tokens::RefreshToken,
+    tokens::{IssueError, RefreshToken},
 };
 use crate::shared::{
     idempotency::ApiCommand,
@@ -76,6 +76,7 @@ async fn answer(
     let presented = cookie::presented(headers, body.into_token(), &auth.origins)?
         .ok_or_else(|| Problem::unauthorized("Send the refresh token in its cookie or in the body."))?;
     let way = if presented.by_cookie { Way::Cookie } else { Way::Body };
+    auth.access_tokens.can_issue(auth.clock.now()).map_err(IssueError::into_problem)?;
     let continued = rotate(auth, label, &presented.token).await?;
     tracing::info!(event = "refresh.succeeded", user_id = %continued.user.0, replayed = continued.replayed, "continued");
     let session = (presented.token.session, &continued.session);

@@ -82,7 +82,7 @@ pub(super) fn respond(
     let now = auth.clock.now();
     let ends_at = session.1.ends_at().unwrap_or(now);
     let issued = auth.access_tokens.issue(user.0, session.0, (signed_in_at(session.0), ends_at), now);
-    let (access_token, lives) = issued.map_err(|error: IssueError| problem::of_defect(&error))?;
+    let (access_token, lives) = issued.map_err(IssueError::into_problem)?;
     let body = SignedIn {
         access_token,
         expires_in: lives.as_secs(),

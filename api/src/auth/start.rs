@@ -7,7 +7,7 @@ use super::{
     access::{Access, ContextCache, Snapshots, keep_warm},
     companies,
     config::AuthConfig,
-    internal,
+    internal, keyring,
     limiter::LoginLimiter,
     login, logout,
     logs::Logs,
@@ -34,7 +34,7 @@ use crate::shared::{
     telemetry, trust,
 };
 use kisum_events::Log;
-use kisum_guard::{KeySet, Memory, ServiceSigner, TokenVerifier};
+use kisum_guard::{Memory, ServiceSigner};
 use kisum_log::{EventLog, Opened, Reads, Sealer};
 use kisum_projectors::{
     LogPage, LogSource, SourceError,
@@ -71,7 +71,13 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
     let nats = bus::connect("NATS_URL", &config.nats_url, "auth", bus::Reconnect::SPREAD).await?;
     let dependencies = Dependencies { log: log.clone(), core: peers.core_log(), nats: nats.clone() };
     let mut running = kisum_projectors::auth::spawn(&dependencies, &shutdown);
-    let auth = assemble(&config, &clock, log.clone(), peers, nats.clone(), &running)?;
+    let loaded = keyring::establish(&log, &config.private_keys, &clock).await.map_err(failed("the keyring"))?;
+    let keys = (config.jwt_issuer.as_str(), config.jwt_audience.as_str());
+    let keys = keyring::Keys::new(config.private_keys.clone(), (loaded.version, loaded.state), keys)
+        .map_err(failed("the keyring"))?;
+    let auth = assemble(&config, &clock, (log.clone(), keys.clone()), peers, nats.clone(), &running)?;
+    let named = auth.access.memory.named();
+    running.tasks.spawn(keyring::follow(keys.clone(), log.clone(), named, shutdown.clone()));
 
     running.tasks.spawn(keep_warm(auth.access.clone(), auth.redis.clone(), shutdown.clone()));
     let service = &config.service;
@@ -84,7 +90,8 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
         .require("db", move || database::ping(pool.clone()))
         .require("log", move || head(log.clone()))
         .report("nats", move || bus::ping(nats.clone()))
-        .report("redis", move || ping_redis(redis.clone()));
+        .report("redis", move || ping_redis(redis.clone()))
+        .report("signing_key", move || std::future::ready(keys.ready()));
     let served = Server::new(service, readiness)
         .public(public_routes().with_state(auth.clone()))
         .internal(CallerCheck { trust, clock }, internal::routes().with_state(auth))
@@ -96,22 +103,17 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
 fn assemble(
     config: &AuthConfig,
     clock: &Clock,
-    log: EventLog,
+    (log, keys): (EventLog, keyring::Keys),
     peers: Neighbours,
     nats: async_nats::Client,
     running: &Running,
 ) -> Result<Auth, ServeError> {
     let redis = Redis::open(config.redis_url.expose(), clock.clone()).map_err(failed("REDIS_URL"))?;
     let seal = Seal::new(&config.cache_mac_key);
-    let access_tokens = AccessTokens::new(
-        config.jwt_issuer.clone(),
-        config.jwt_audience.clone(),
-        config.access_ttl,
-        config.jwt_private_key.expose(),
-        config.jwt_kid.clone(),
-    )
-    .map_err(failed("JWT_PRIVATE_KEY"))?;
-    let verifier = verifier(config, &access_tokens)?;
+    // Auth checks its own tokens by the key set that it publishes.
+    let verifier = keys.verifier().clone();
+    let (issuer, audience) = (config.jwt_issuer.clone(), config.jwt_audience.clone());
+    let access_tokens = AccessTokens::new(issuer, audience, config.access_ttl, keys.clone());
     let (auth_relay, core_relay) = (peers.auth_relay, peers.core_relay);
     let logs = Logs { own: log.clone(), auth_relay, core_relay, clock: clock.clone() };
     let source = Arc::new(logs.clone());
@@ -133,11 +135,17 @@ fn assemble(
         limiter: LoginLimiter::new(redis.clone(), clock.clone()),
         lookup: LookupKey::new(&config.lookup_key),
         verifier,
+        keys,
         access_tokens,
         refresh_key: RefreshKey::new(&config.refresh_key),
         redis,
         seal,
-        lifetimes: Lifetimes { access: config.access_ttl, idle: config.idle_ttl, absolute: config.absolute_ttl },
+        lifetimes: Lifetimes {
+            access: config.access_ttl,
+            idle: config.idle_ttl,
+            absolute: config.absolute_ttl,
+            key_set: config.key_set_ttl,
+        },
         origins: config.service.cors_origins.clone(),
         logs,
         entitlements: running.entitlements.clone(),
@@ -147,13 +155,6 @@ fn assemble(
         session_list: running.session_list.clone(),
         log,
     })))
-}
-
-/// Auth checks its own tokens by the key set that it publishes.
-fn verifier(config: &AuthConfig, tokens: &AccessTokens) -> Result<TokenVerifier, ServeError> {
-    let json = serde_json::to_string(tokens.jwks()).map_err(failed("JWT_PRIVATE_KEY"))?;
-    let keys = KeySet::from_json(&json).map_err(failed("JWT_PRIVATE_KEY"))?;
-    Ok(TokenVerifier::with_keys(&config.jwt_issuer, &config.jwt_audience, keys))
 }
 
 /// The services that Auth asks.

@@ -30,6 +30,8 @@ fn edge() {
 fn identity() {
     describe_counter!("kisum_login_total", Unit::Count, "Sign-ins by outcome");
     describe_counter!("kisum_refresh_total", Unit::Count, "Refreshes of sessions by outcome");
+    describe_gauge!("kisum_signing_key_held", Unit::Count, "1 where the private half of the active key is here");
+    describe_gauge!("kisum_signing_keys_missing", Unit::Count, "Published keys whose private half is not here");
     describe_counter!("kisum_tokens_rejected_total", Unit::Count, "Access tokens that Auth refused");
     describe_counter!("kisum_access_warmed_total", Unit::Count, "Access contexts resolved ahead of a question");
     describe_counter!("kisum_redis_errors_total", Unit::Count, "Questions to Redis that failed");

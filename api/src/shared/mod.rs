@@ -28,6 +28,7 @@ pub mod request_label;
 pub mod respond;
 pub mod server;
 pub mod service_config;
+pub mod signing_key;
 pub mod span_export;
 pub mod telemetry;
 pub mod trace;

@@ -54,9 +54,10 @@ pub async fn watch_trust(
 
 /// Time of change and length: what says that a file is another one. The time alone misses a second change within one
 /// tick of the file system's clock.
-type Mark = Option<(SystemTime, u64)>;
+pub(crate) type Mark = Option<(SystemTime, u64)>;
 
-async fn mark(path: &Path) -> Mark {
+/// The mark of a file; nothing when it is not there.
+pub(crate) async fn mark(path: &Path) -> Mark {
     let meta = tokio::fs::metadata(path).await.ok()?;
     Some((meta.modified().ok()?, meta.len()))
 }

@@ -31,6 +31,9 @@ pub fn variables(ground: &Ground<'_>) -> Result<BTreeMap<String, String>, Failur
     set("NATS_ADMIN_URL".to_owned(), at.nats("admin")?);
     set("REDIS_URL".to_owned(), at.redis("admin")?);
     set("DEMO_PASSWORD".to_owned(), ground.secrets.demo_password()?);
+    // For `kisum keys`.
+    set("JWT_KEYRING_FILE".to_owned(), ground.secrets.jwt_keyring_file()?.display().to_string());
+    set("DATA_ENCRYPTION_KEYS".to_owned(), ground.secrets.data_keys()?);
     // What `kisum seed` and `kisum smoke` sign their service tokens with.
     let admin = ground.secrets.service_key_path(super::secrets::ADMIN);
     set("ADMIN_PRIVATE_KEY".to_owned(), format!("file:{}", admin.display()));

@@ -14,6 +14,10 @@ use std::{
 /// The caller that stands for a person with full rights on a developer's machine: tests, smoke and seed use it.
 pub const ADMIN: &str = "admin";
 
+/// The list of private keys of access tokens, and what it holds at first.
+const JWT_KEYRING: &str = "jwt-keyring.json";
+const FIRST_KEYRING: &str = "[\n  { \"kid\": \"local-1\", \"alg\": \"PS256\", \"privateKey\": \"file:jwt.pem\" }\n]\n";
+
 /// The secrets of one stack, read from and made in its folder.
 #[derive(Clone, Debug)]
 pub struct Secrets {
@@ -38,7 +42,7 @@ impl Secrets {
             self.service_key(part.name())?;
         }
         self.service_key(ADMIN)?;
-        self.jwt_key()?;
+        self.jwt_keyring_file()?;
         for text in [Self::refresh_token_key, Self::lookup_key, Self::cache_mac_key, Self::data_keys] {
             text(self)?;
         }
@@ -107,6 +111,16 @@ impl Secrets {
     /// The file that holds [`Secrets::jwt_key`].
     pub fn jwt_key_path(&self) -> PathBuf {
         self.folder.join("jwt.pem")
+    }
+
+    /// The list of private keys of access tokens (`JWT_KEYRING_FILE`), at first with [`Secrets::jwt_key`] alone.
+    ///
+    /// # Errors
+    /// When it is missing and cannot be made.
+    pub fn jwt_keyring_file(&self) -> Result<PathBuf, Failure> {
+        self.jwt_key()?;
+        self.keep(JWT_KEYRING, || Ok(FIRST_KEYRING.to_owned()))?;
+        Ok(self.folder.join(JWT_KEYRING))
     }
 
     /// `REFRESH_TOKEN_KEY`: 32 bytes, base64.

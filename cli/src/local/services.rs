@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 pub const ENVIRONMENT: &str = "local";
 /// `JWT_AUDIENCE`: every service of the platform accepts the same access token.
 pub const AUDIENCE: &str = "kisum";
-/// `JWT_PUBLIC_KID`.
-const KEY_ID: &str = "local-1";
 /// Origins of frontends on the developer's machine, for requests that carry the refresh cookie.
 const FRONTEND_ORIGINS: &str = "http://localhost:3000,http://127.0.0.1:3000";
 
@@ -142,8 +140,7 @@ fn auth(variables: &mut Variables, at: &Addresses<'_>, secrets: &Secrets) -> Res
     variables.tokens(at);
     variables.set("REDIS_URL", at.redis("auth")?);
     variables.set("NATS_URL", at.nats("auth")?);
-    variables.set("JWT_PRIVATE_KEY", format!("file:{}", secrets.jwt_key_path().display()));
-    variables.set("JWT_PUBLIC_KID", KEY_ID);
+    variables.set("JWT_KEYRING_FILE", secrets.jwt_keyring_file()?.display().to_string());
     variables.set("REFRESH_TOKEN_KEY", secrets.refresh_token_key()?);
     variables.set("DATA_ENCRYPTION_KEYS", secrets.data_keys()?);
     variables.set("LOOKUP_KEY", secrets.lookup_key()?);

@@ -15,7 +15,7 @@ use std::{
 ///
 /// # Errors
 /// The work's own.
-pub(super) async fn shown<T, E>(
+pub(crate) async fn shown<T, E>(
     what: &str,
     total: u64,
     made: &AtomicU64,

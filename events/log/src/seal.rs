@@ -75,6 +75,12 @@ impl Sealer {
         Ok(Self { inner: Arc::new(Inner { wrapping, random, remembered: Mutex::default() }) })
     }
 
+    /// Seals nothing and opens nothing: for streams without a person.
+    pub fn without_keys() -> Self {
+        let random = SystemRandom::new();
+        Self { inner: Arc::new(Inner { wrapping: Vec::new(), random, remembered: Mutex::default() }) }
+    }
+
     /// The key to seal with, made when the person has none.
     pub(crate) async fn key_for(&self, pool: &PgPool, person: UserId) -> Result<PersonKey, SealError> {
         if let Some(key) = self.remembered().get(&person) {
@@ -112,21 +118,41 @@ impl Sealer {
     }
 
     fn wrap(&self, person: UserId, id: Uuid, clear: &[u8]) -> Result<(String, Vec<u8>), SealError> {
-        let (name, wrapping) = self.inner.wrapping.first().ok_or(SealError::Cipher)?;
+        let (name, wrapping) = self.first().ok_or(SealError::Cipher)?;
         let mut bytes = self.nonce()?.to_vec();
         let sealed = self.encrypt(wrapping, &bytes, wrap_aad(person, id), clear)?;
         bytes.extend(sealed);
-        Ok((name.clone(), bytes))
+        Ok((name.to_owned(), bytes))
+    }
+
+    /// The key that wraps, and its name.
+    pub(crate) fn first(&self) -> Option<(&str, &LessSafeKey)> {
+        self.inner.wrapping.first().map(|(name, key)| (name.as_str(), key))
+    }
+
+    /// A wrapped key as it is to stand from now on: the same one, wrapped by the first.
+    pub(crate) fn wrapped_anew(
+        &self,
+        person: UserId,
+        id: Uuid,
+        (by, wrapped): (&str, &[u8]),
+    ) -> Result<Vec<u8>, SealError> {
+        let clear = self.clear(person, id, by, wrapped)?;
+        Ok(self.wrap(person, id, &clear)?.1)
     }
 
     /// Opens a wrapped key as it stands in `person_key`.
     pub(crate) fn unwrap(&self, person: UserId, id: Uuid, by: &str, wrapped: &[u8]) -> Result<PersonKey, SealError> {
+        let clear = self.clear(person, id, by, wrapped)?;
+        Ok(PersonKey { id, key: Arc::new(cipher(&clear)?) })
+    }
+
+    fn clear(&self, person: UserId, id: Uuid, by: &str, wrapped: &[u8]) -> Result<[u8; KEY_BYTES], SealError> {
         let wrapping = self.inner.wrapping.iter().find(|(name, _)| name == by).map(|(_, key)| key);
         let wrapping = wrapping.ok_or_else(|| SealError::UnknownWrappingKey(by.to_owned()))?;
         let (nonce, sealed) = wrapped.split_at_checked(NONCE_LEN).ok_or(SealError::Cipher)?;
         let clear = decrypt(wrapping, nonce, wrap_aad(person, id), sealed)?;
-        let clear: &[u8; KEY_BYTES] = clear.as_slice().try_into().map_err(|_| SealError::Cipher)?;
-        Ok(PersonKey { id, key: Arc::new(cipher(clear)?) })
+        clear.try_into().map_err(|_| SealError::Cipher)
     }
 
     /// Seals the fields of one event or state.

@@ -28,8 +28,7 @@ fn own(part: Part) -> &'static [&'static str] {
             "NATS_URL",
             "JWT_ISSUER",
             "JWT_AUDIENCE",
-            "JWT_PRIVATE_KEY",
-            "JWT_PUBLIC_KID",
+            "JWT_KEYRING_FILE",
             "REFRESH_TOKEN_KEY",
             "DATA_ENCRYPTION_KEYS",
             "LOOKUP_KEY",
@@ -130,7 +129,7 @@ async fn no_required_variable_has_a_default_even_on_a_developer_s_machine() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_invalid_variable_stands_in_the_same_message_and_no_value_is_shown() {
     // Whatever has a form of its own; the others are names, or are passed on as they are.
-    let any_text = ["JWT_ISSUER", "JWT_AUDIENCE", "JWT_PUBLIC_KID"];
+    let any_text = ["JWT_ISSUER", "JWT_AUDIENCE"];
     for part in Part::SERVICES {
         let formed: Vec<_> = required(part).into_iter().filter(|name| !any_text.contains(name)).collect();
         let mut environment = good(part).await;
@@ -152,7 +151,7 @@ async fn a_value_that_is_invalid_alone_is_refused_before_anything_is_listened_on
             ("SERVICE_PRIVATE_KEY", "no PEM"),
             ("SERVICE_PRIVATE_KEY", "file:/no/such/file"),
             ("SERVICE_TRUST", "/no/such/file"),
-            ("JWT_PRIVATE_KEY", "no PEM"),
+            ("JWT_KEYRING_FILE", "/no/such/file"),
             ("DATA_ENCRYPTION_KEYS", "1:c2hvcnQ="),
             ("LOOKUP_KEY", "c2hvcnQ="),
             ("REFRESH_TOKEN_KEY", "not base64"),
