@@ -2,6 +2,7 @@
 
 mod access;
 mod ambient;
+mod auth;
 mod guard;
 mod load;
 mod log;
@@ -22,6 +23,8 @@ struct Arguments {
 enum Bench {
     /// `/auth/me/access` from memory, Redis and states beside a bare route; commands; a projection's lag; memory.
     Access(access::Options),
+    /// Refreshes with PS256 and EdDSA beside raw signatures, and the key set beside a bare route.
+    Auth(auth::Options),
     /// A decision beside those of other engines, a guarded request beside a bare one, and how soon a revocation is
     /// honoured.
     Guard(guard::Options),
@@ -36,6 +39,7 @@ enum Bench {
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().bench {
         Bench::Access(options) => access::run(options).await,
+        Bench::Auth(options) => auth::run(options).await,
         Bench::Guard(options) => guard::run(options).await,
         Bench::Log(options) => log::run(options).await,
         Bench::LogWriters(options) => log::write(options).await,

@@ -4,12 +4,12 @@
 use super::{Guard, GuardConfig};
 use crate::{
     clock::Clock,
-    issuer::{AUDIENCE, ISSUER, claims, header, issuer, with},
+    issuer::{AUDIENCE, ISSUER, KID, claims, header, issuer, with},
     permit::Permit,
     problem::Problem,
     samples::{
-        as_of, company, context, entitlement_changed, head, permission_revoked, session, session_ended, subject, user,
-        wall,
+        as_of, company, context, entitlement_changed, envelope, head, permission_revoked, session, session_ended,
+        subject, user, wall,
     },
     service_token::{ServiceSigner, ServiceTrust, tests::ed25519_pem},
 };
@@ -22,7 +22,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION};
 use jsonwebtoken::Algorithm;
-use kisum_events::{AccessAnswer, AccessOutcome, AccessSubject, Envelope, Head, Heads, Log, Position};
+use kisum_events::{AccessAnswer, AccessOutcome, AccessSubject, Envelope, Head, Heads, Log, Position, StreamName};
 use serde_json::{Value, json};
 use std::{
     collections::HashMap,
@@ -54,6 +54,8 @@ struct Script {
     /// The epochs that heads tell of, and those that everything else is answered from, after the first.
     heads_later: u32,
     later: u32,
+    /// Keys that were removed before the guard starts.
+    removed_keys: Vec<&'static str>,
     is_down: bool,
 }
 
@@ -118,7 +120,8 @@ impl Auth {
         match parts.uri.path() {
             "/internal/v1/heads" => Self::success(&json!(Heads { auth: head(&script.log), core: head(&script.core) })),
             "/internal/v1/revocations" => Self::success(
-                &json!({ "epoch": 1 + script.later, "position": 100, "sessions": [{ "sid": session(66), "until": wall() }] }),
+                &json!({ "epoch": 1 + script.later, "position": 100, "sessions": [{ "sid": session(66), "until": wall() }],
+                    "removedKeys": script.removed_keys }),
             ),
             _ => {
                 script.asked += 1;
@@ -269,6 +272,39 @@ async fn in_a_new_epoch_nothing_known_before_counts_and_nobody_of_the_old_one_is
     auth.script().later = 1;
     until(&clock, || async { refused(&guard, 1).await == (403, "missing_permission") }).await;
     reads(&guard, 2).await.unwrap();
+}
+
+fn key_removed(position: Position, previous: Position, _: u128) -> Envelope {
+    let event = ("key.removed", None, json!({ "kid": KID }));
+    envelope(Log::Auth, position, previous, &StreamName::keyring(), event)
+}
+
+/// security 11
+#[tokio::test]
+async fn a_removed_key_s_tokens_are_refused_although_the_key_set_still_has_it() {
+    let (guard, auth, clock) = guarded().await;
+    reads(&guard, 1).await.unwrap();
+    let answered = auth.script().asked;
+    auth.happens(key_removed, 0);
+    until(&clock, || async { reads(&guard, 1).await.is_err() }).await;
+    for user_n in [1, 2] {
+        assert_eq!(refused(&guard, user_n).await, (401, "unauthorized"));
+    }
+    assert!(!guard.ready().jwks, "no good key is held");
+    assert_eq!(auth.script().asked, answered, "nobody's access was asked for anew");
+}
+
+/// security 11
+#[tokio::test]
+async fn a_guard_that_starts_behind_a_removal_is_told_of_it_before_it_decides() {
+    let (guard, auth, clock) = guarded().await;
+    reads(&guard, 1).await.unwrap();
+    // A new epoch: everything begins again, with the removal in the part that is not told.
+    auth.script().removed_keys = vec![KID];
+    auth.script().heads_later = 1;
+    auth.script().later = 1;
+    let is_refused = async || reads(&guard, 1).await.is_err_and(|problem| problem.status == StatusCode::UNAUTHORIZED);
+    until(&clock, is_refused).await;
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ mod event_index;
 mod flipped_bytes;
 mod follow;
 mod freshness;
+mod keys;
 mod lists;
 mod log_command;
 mod matrix;

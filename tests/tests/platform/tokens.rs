@@ -1,7 +1,10 @@
 //! Access tokens that are not: none is accepted by Auth or by a backend, and none makes anything but a 401.
 
 use kisum::platform::Ask;
-use kisum_tests::demo::{self, Visitor, words};
+use kisum_tests::{
+    demo::{self, Visitor, words},
+    seeded::Seeded,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -104,4 +107,40 @@ async fn a_key_published_to_all_is_no_secret_to_sign_with() {
         aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, key["n"].as_str().unwrap_or_default().as_bytes());
     let tag = URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&secret, signed.as_bytes()));
     assert_eq!(asked(&demo, &format!("{signed}.{tag}")).await, ["401 unauthorized", "401 unauthorized"]);
+}
+
+/// security 18; the hundred thousand of them are in `guard`.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_hundreds_of_altered_tokens_none_is_accepted_over_http() {
+    const TOKENS: usize = 300;
+    let demo = demo::shared().await;
+    let good = [
+        demo.sign_in("superadmin@acme-live.example").await.access,
+        demo.sign_in("user@acme-live.example").await.access,
+    ];
+    let seed = u64::try_from(kisum::ambient::now().micros()).unwrap_or(1);
+    println!("seed {seed}");
+    let mut chance = Seeded::new(seed);
+    let mut below = |end: usize| usize::try_from(chance.below(u64::try_from(end).unwrap_or(1))).unwrap_or(0);
+    for number in 0..TOKENS {
+        let token = &good[below(2)];
+        let altered = match below(3) {
+            0 => {
+                let mut bytes = token.clone().into_bytes();
+                let at = below(bytes.len());
+                bytes[at] = b"ABCDEFGHabcdefgh01234567-_.~"[below(28)];
+                String::from_utf8(bytes).unwrap_or_default()
+            }
+            1 => token[..below(token.len())].to_owned(),
+            _ => {
+                let parts: Vec<&str> = good.iter().flat_map(|token| token.split('.')).collect();
+                (0..3).map(|_| parts[below(parts.len())]).collect::<Vec<_>>().join(".")
+            }
+        };
+        if good.contains(&altered) {
+            continue;
+        }
+        let answers = asked(&demo, &altered).await;
+        assert_eq!(answers, ["401 unauthorized", "401 unauthorized"], "seed {seed}, token {number}: {altered}");
+    }
 }

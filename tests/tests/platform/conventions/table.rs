@@ -40,7 +40,8 @@ const PROBES: (Sender, &[(&str, &str)]) = (Sender::Anybody, &[("GET", "/health")
 const RELAYED: &[(Sender, &[(&str, &str)])] =
     &[PROBES, (Sender::Service, &[("GET", "/internal/v1/heads"), ("GET", "/internal/v1/log")])];
 
-const AT_AUTH: &[(&str, bool)] = &[("db", true), ("log", true), ("nats", false), ("redis", false)];
+const AT_AUTH: &[(&str, bool)] =
+    &[("db", true), ("log", true), ("nats", false), ("redis", false), ("signing_key", false)];
 const AT_CORE: &[(&str, bool)] = &[("db", true), ("log", true)];
 const AT_A_RELAY: &[(&str, bool)] = &[("db", true), ("nats", true)];
 const AT_A_BACKEND: &[(&str, bool)] = &[

@@ -75,7 +75,7 @@ const fn metric(name: &'static str, labels: &'static [&'static str], of: &'stati
 const BACKENDS: &[Part] = &[Part::Basic, Part::Finance];
 const LOGS: &[Part] = &[Part::Auth, Part::Core];
 
-const METRICS: [Metric; 25] = [
+const METRICS: [Metric; 27] = [
     metric("kisum_http_request_duration_seconds", &["method", "route", "status"], &Part::SERVICES),
     metric("kisum_dependency_up", &["dependency"], &Part::SERVICES),
     metric("kisum_login_total", &["outcome"], &[Part::Auth]),
@@ -101,6 +101,8 @@ const METRICS: [Metric; 25] = [
     metric("kisum_append_batch_size", &["log"], LOGS),
     metric("kisum_append_seconds", &["log"], LOGS),
     metric("kisum_redis_errors_total", &[], &[Part::Auth]),
+    metric("kisum_signing_key_held", &[], &[Part::Auth]),
+    metric("kisum_signing_keys_missing", &[], &[Part::Auth]),
 ];
 
 /// Drives the platform through everything that the lists tell of; returns what must stand in no line.
