@@ -15,7 +15,7 @@ use anyhow::Result;
 use kisum_api::shared::signing_key::{KeyringFileError, SigningKey, read_keyring};
 use kisum_domains::{Keyring, keyring::KeyringError};
 use kisum_events::{Actor, KeyId, KeyringEvent, Log, Meta, RequestId, StreamName};
-use kisum_log::{Append, AppendError, EventLog, LoadError, Loaded, SealError, Sealer};
+use kisum_log::{Append, AppendError, EventLog, Loaded, SealError, Sealer};
 use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
 
 /// The variable with the list of private keys.
@@ -139,13 +139,7 @@ impl Ring {
     }
 
     async fn load(&self) -> Result<Loaded<Keyring>> {
-        let loaded = self.log.load(&StreamName::keyring()).await;
-        Ok(loaded.map_err(|error| match &error {
-            LoadError::Database(_) => anyhow::Error::new(KeysError::Unreachable(error.to_string())).context(error),
-            LoadError::Epoch(_) | LoadError::Decode(_) | LoadError::Stored { .. } | LoadError::Seal { .. } => {
-                error.into()
-            }
-        })?)
+        Ok(self.log.load(&StreamName::keyring()).await?)
     }
 
     /// Decides on the newest state until nobody else was faster, and says what came of it.

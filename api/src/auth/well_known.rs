@@ -11,8 +11,8 @@ use serde_json::json;
 
 /// The public keys of access tokens (RFC 7517).
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "keys",
-    responses((status = 200, description = "A JSON Web Key Set, not wrapped.", body = serde_json::Value),
-        (status = 304, description = "It is the one that `If-None-Match` names.")))]
+    responses((status = 200, description = "A JSON Web Key Set, not wrapped; 304 where `If-None-Match` names its `ETag`.",
+        body = serde_json::Value)))]
 pub(super) async fn jwks(State(auth): State<Auth>, headers: HeaderMap) -> Response {
     let document = auth.keys.document();
     let is_known = headers.get_all(header::IF_NONE_MATCH).iter().any(|value| names(value, &document.etag));

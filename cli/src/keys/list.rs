@@ -30,6 +30,10 @@ pub(super) async fn run(ring: &Ring, file: Option<PathBuf>, json: bool) -> Resul
     Ok(if is_signing { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn named((name, value): (&str, Value)) -> (String, Value) {
+    (name.to_owned(), value)
+}
+
 /// One key.
 struct Line {
     kid: KeyId,
@@ -42,14 +46,17 @@ struct Line {
 
 impl Line {
     fn object(&self) -> Value {
-        let mut object = json!({ "kid": self.kid, "alg": self.alg, "standing": self.standing });
+        let mut object = serde_json::Map::new();
+        object.extend(
+            [("kid", json!(self.kid)), ("alg", json!(self.alg)), ("standing", json!(self.standing))].map(named),
+        );
         if let Some((name, at)) = &self.more {
-            object[name] = json!(at);
+            object.extend([named((name, json!(at)))]);
         }
         if let Some(held) = self.held {
-            object["isHeld"] = json!(held);
+            object.extend([named(("isHeld", json!(held)))]);
         }
-        object
+        Value::Object(object)
     }
 }
 

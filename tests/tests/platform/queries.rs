@@ -20,8 +20,8 @@ fn runs_on(path: &str) -> Vec<(Database, &'static str)> {
     let owned = [(Database::Auth, "kisum_auth"), (Database::Core, "kisum_core")];
     match path {
         "events/log/src/read.rs" | "events/log/src/head.rs" => [owned, relayed].concat(),
-        // Epochs are begun by the owner alone.
-        path if path.starts_with("events/log/src/epoch") => {
+        // Epochs are begun, and keys wrapped anew, by the owner alone.
+        path if path.starts_with("events/log/src/epoch") || path == "events/log/src/rewrap.rs" => {
             vec![(Database::Auth, "auth_owner"), (Database::Core, "core_owner")]
         }
         path if path.starts_with("events/log/") || path == "api/src/shared/idempotency.rs" => owned.to_vec(),
