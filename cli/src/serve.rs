@@ -3,7 +3,7 @@
 //! What a service does is its own affair (`kisum-api`, `kisum-log`); here stand only the choice and the exit code.
 
 use anyhow::Result;
-use kisum_api::shared::{env::Env, server::ServeError};
+use kisum_api::shared::{env::Env, server::ServeError, telemetry};
 use std::{error::Error, process::ExitCode};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -60,13 +60,15 @@ impl From<Log> for kisum_events::Log {
 pub async fn run(args: Args) -> Result<ExitCode> {
     let env = Env::from_process();
     let shutdown = shutdown_signal()?;
-    match args.service {
-        Service::Auth => kisum_api::auth::run(env, shutdown).await?,
-        Service::Core => kisum_api::core::run(env, shutdown).await?,
-        Service::Basic => kisum_api::basic::run(env, shutdown).await?,
-        Service::Finance => kisum_api::finance::run(env, shutdown).await?,
-        Service::Relay { log } => kisum_api::relay::run(env, log.into(), shutdown).await?,
-    }
+    let served = match args.service {
+        Service::Auth => kisum_api::auth::run(env, shutdown).await,
+        Service::Core => kisum_api::core::run(env, shutdown).await,
+        Service::Basic => kisum_api::basic::run(env, shutdown).await,
+        Service::Finance => kisum_api::finance::run(env, shutdown).await,
+        Service::Relay { log } => kisum_api::relay::run(env, log.into(), shutdown).await,
+    };
+    telemetry::flush().await;
+    served?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,7 +4,7 @@
 //! and the fields of the event, in one object (plan §19). It masks what looks like a token, a secret in an address or
 //! an e-mail address, so that a careless field does no harm; it does not replace care.
 
-use super::ambient::Clock;
+use super::{ambient::Clock, outlet};
 use std::{
     borrow::Cow,
     cell::RefCell,
@@ -13,7 +13,7 @@ use std::{
     ops::Range,
 };
 use tracing::{
-    Event, Subscriber,
+    Event, Level, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
 };
@@ -229,11 +229,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        // There is nowhere left to report that the log cannot be written. In one piece: lines of several threads must
-        // not mix, and what is written in two halves may be read in two.
-        self.line(event, &context, |line| {
-            let _ = std::io::stdout().lock().write_all(line);
-        });
+        let is_urgent = *event.metadata().level() <= Level::WARN;
+        self.line(event, &context, |line| outlet::put(line, is_urgent));
     }
 }
 

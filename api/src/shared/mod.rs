@@ -22,6 +22,7 @@ pub mod log_page;
 mod metric_names;
 pub mod observe;
 pub mod openapi;
+mod outlet;
 pub mod paging;
 pub mod problem;
 pub mod request_label;

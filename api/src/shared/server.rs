@@ -178,7 +178,6 @@ impl Server {
         tracing::info!(event = "service.started", service = self.service, "listening");
         tokio::join!(internal_done, public_done);
         tracing::info!(event = "service.stopped", service = self.service, "every request in work was answered");
-        telemetry::flush().await;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! It owns the global subscriber and the global metrics recorder, both installed once. It refuses to let a token or an
 //! e-mail address through: what looks like one is masked on its way out.
 
-use super::{json_lines::JsonLines, metric_names, service_config::ServiceConfig, span_export};
+use super::{json_lines::JsonLines, metric_names, outlet, service_config::ServiceConfig, span_export};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
     str::FromStr,
@@ -84,9 +84,11 @@ fn builder() -> PrometheusBuilder {
         .unwrap_or_else(|_| PrometheusBuilder::new())
 }
 
-/// Sends what is left for the collector, at the end of a process.
+/// Writes what is left of the log and sends what is left for the collector, at the end of a process.
 pub async fn flush() {
+    outlet::flush();
     span_export::flush().await;
+    outlet::flush();
 }
 
 /// Keeps histograms small while nobody reads them; ends with the runtime.
