@@ -68,7 +68,8 @@ impl Resolution {
 /// session's own end bounds its tokens ([`Session::ends_at`]), not the context, which every session of the member
 /// shares.
 pub fn resolve(inputs: &AccessInputs<'_>, now: Timestamp) -> Resolution {
-    if !session::is_live(inputs.session, now) || inputs.session.user_id != Some(inputs.user_id) {
+    let is_theirs = inputs.session.user_id == Some(inputs.user_id);
+    if !is_theirs || !session::is_live(inputs.session, now) || session::is_superseded(inputs.session, inputs.user) {
         return Resolution::denied(AccessOutcome::SessionRevoked);
     }
     let Some((company_id, company)) = inputs.company.filter(|(_, company)| company.slug.is_some()) else {

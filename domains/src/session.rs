@@ -3,6 +3,7 @@
 //! It owns the life of the session and the rotation of its refresh token. It refuses to know secrets: it sees SHA-256
 //! of them, and the caller derives a successor's secret from its predecessor (contract, *refresh*).
 
+use crate::User;
 use kisum_events::{Aggregate, AuthMethod, Sealed, SessionEndCause, SessionEvent, StreamName, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -72,6 +73,10 @@ pub struct Session {
     /// The tokens before it, latest last, at most [`PREDECESSORS_MAX`].
     #[serde(default)]
     pub predecessors: Sealed<Vec<Predecessor>>,
+    /// No end of all the person's sessions up to this version of the person's stream was this one's; 0 when nobody
+    /// wrote it down.
+    #[serde(default)]
+    pub user_version: u64,
 }
 
 impl Session {
@@ -110,8 +115,18 @@ impl Aggregate for Session {
 
     fn evolve(&mut self, event: &SessionEvent, _version: u64) {
         match event {
-            SessionEvent::Started { user_id, amr, idle_until, absolute_until, token_hash, ip: _, agent: _ } => {
+            SessionEvent::Started {
+                user_id,
+                amr,
+                idle_until,
+                absolute_until,
+                token_hash,
+                ip: _,
+                agent: _,
+                user_version,
+            } => {
                 self.user_id = Some(*user_id);
+                self.user_version = user_version.unwrap_or_default();
                 self.amr.clone_from(amr);
                 self.token_hash = token_hash.clone();
                 self.status = SessionStatus::Live {
@@ -133,6 +148,7 @@ impl Aggregate for Session {
                 }
             }
             SessionEvent::ReuseDetected { generation: _ } => {}
+            SessionEvent::Kept { user_version } => self.user_version = *user_version,
             SessionEvent::Ended { user_id: _, cause, tokens_until } => {
                 self.status = SessionStatus::Ended { cause: *cause, tokens_until: *tokens_until };
                 // Nothing of an ended session is ever compared again, so nothing is kept.
@@ -164,6 +180,8 @@ pub struct StartSession {
     pub idle_ttl: Duration,
     /// How long it lasts at most.
     pub absolute_ttl: Duration,
+    /// The version of the person's stream that this is decided on, which the append has to guard.
+    pub user_version: u64,
 }
 
 /// Why a session was not started.
@@ -190,6 +208,7 @@ pub fn start(state: &Session, command: StartSession, now: Timestamp) -> Result<V
                 token_hash: Sealed::new(command.token_hash),
                 ip: command.ip.map_or_else(Sealed::absent, Sealed::new),
                 agent: command.agent.map_or_else(Sealed::absent, Sealed::new),
+                user_version: Some(command.user_version),
             }])
         }
         SessionStatus::Live { .. } | SessionStatus::Ended { .. } => Err(StartSessionError::AlreadyStarted),
@@ -225,7 +244,27 @@ fn ended(user_id: UserId, cause: SessionEndCause, access_token_ttl: Duration, no
     SessionEvent::Ended { user_id, cause, tokens_until: now.plus(access_token_ttl).plus(CLOCK_SKEW_MAX) }
 }
 
-/// Whether the session can be used: nobody ended it and its time has not run out.
+/// Lets a live session outlive the end of all others at that version of the person's stream.
+pub fn keep(state: &Session, user_version: u64) -> Vec<SessionEvent> {
+    match state.status {
+        SessionStatus::Live { .. } => vec![SessionEvent::Kept { user_version }],
+        SessionStatus::Unknown | SessionStatus::Ended { .. } => vec![],
+    }
+}
+
+/// Whether the session was ended together with all others of the person by an append that did not know of it, because
+/// it had just begun. Of a session that does not say when it began, the list of sessions knew.
+pub const fn is_superseded(state: &Session, user: &User) -> bool {
+    state.user_version > 0 && state.user_version < user.sessions_ended
+}
+
+/// Whether a person is signed in by the session: it is theirs and can be used, and they may use the platform.
+pub fn is_signed_in(state: &Session, (id, user): (UserId, &User), now: Timestamp) -> bool {
+    state.user_id == Some(id) && is_live(state, now) && !is_superseded(state, user) && user.is_active()
+}
+
+/// Whether the session itself can be used: nobody ended it and its time has not run out. Whether it ended with all
+/// others of its person is [`is_superseded`].
 pub fn is_live(state: &Session, now: Timestamp) -> bool {
     state.ends_at().is_some_and(|end| now < end)
 }

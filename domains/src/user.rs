@@ -75,6 +75,7 @@ impl Aggregate for User {
                 self.sessions_ended = version;
             }
             UserEvent::Reactivated => self.status = UserStatus::Active,
+            UserEvent::SessionsEnded => self.sessions_ended = version,
         }
     }
 
@@ -180,5 +181,24 @@ pub fn reactivate(state: &User) -> Result<Vec<UserEvent>, UserStandingError> {
         UserStatus::Unknown => Err(UserStandingError::Unknown),
         UserStatus::Suspended { .. } => Ok(vec![UserEvent::Reactivated]),
         UserStatus::Active => Ok(vec![]),
+    }
+}
+
+/// Why a person was not signed out everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndSessionsError {
+    /// Nobody by that id.
+    #[error("the person is unknown")]
+    Unknown,
+}
+
+/// Signs a person out everywhere. Each time ends what has begun since the last.
+///
+/// # Errors
+/// [`EndSessionsError`] when there is no such person.
+pub fn end_sessions(state: &User) -> Result<Vec<UserEvent>, EndSessionsError> {
+    match state.status {
+        UserStatus::Unknown => Err(EndSessionsError::Unknown),
+        UserStatus::Active | UserStatus::Suspended { .. } => Ok(vec![UserEvent::SessionsEnded]),
     }
 }

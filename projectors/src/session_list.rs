@@ -77,7 +77,16 @@ fn change_of(recorded: &Recorded<'_>) -> Result<Option<Change>, ApplyError> {
     let AnyEvent::Session(event) = &recorded.event else { return Ok(None) };
     let recorded_at = recorded.envelope.recorded_at.micros();
     Ok(match event {
-        SessionEvent::Started { user_id, amr, idle_until, absolute_until, token_hash: _, ip: _, agent: _ } => {
+        SessionEvent::Started {
+            user_id,
+            amr,
+            idle_until,
+            absolute_until,
+            token_hash: _,
+            ip: _,
+            agent: _,
+            user_version: _,
+        } => {
             let amr = serde_json::to_string(amr)
                 .map_err(|error| ApplyError::Refused(format!("methods cannot be written as JSON: {error}")))?;
             Some(Change::Started(Listed {
@@ -93,7 +102,7 @@ fn change_of(recorded: &Recorded<'_>) -> Result<Option<Change>, ApplyError> {
         SessionEvent::Refreshed { generation: _, rotated_at, idle_until, token_hash: _ } => {
             Some(Change::Refreshed { at: rotated_at.micros(), idle_until: idle_until.micros() })
         }
-        SessionEvent::ReuseDetected { generation: _ } => None,
+        SessionEvent::ReuseDetected { generation: _ } | SessionEvent::Kept { user_version: _ } => None,
         SessionEvent::Ended { .. } => Some(Change::Ended { at: recorded_at }),
     })
 }

@@ -247,10 +247,12 @@ async fn start_session(
         agent: origin.agent,
         idle_ttl: auth.lifetimes.idle,
         absolute_ttl: auth.lifetimes.absolute,
+        user_version: user.version,
     };
     for _ in 0..race::ATTEMPTS_MAX {
-        let events = session::start(&session.state, command.clone(), auth.clock.now())
-            .map_err(|error| problem::of_defect(&error))?;
+        let command = StartSession { user_version: user.version, ..command.clone() };
+        let events =
+            session::start(&session.state, command, auth.clock.now()).map_err(|error| problem::of_defect(&error))?;
         let mut append = append_for(Actor::User(id), &origin.label);
         append.guard(&user);
         let state = append.write(&session, events).map_err(problem::of_append)?;

@@ -13,6 +13,7 @@ mod limiter;
 mod lists;
 mod login;
 mod logout;
+mod logout_all;
 mod logs;
 mod lookup;
 mod me;

@@ -101,7 +101,7 @@ async fn rotate(auth: &Auth, label: &RequestLabel, token: &RefreshToken) -> Resu
         // Not proven yet; but whoever looks into a refusal wants to know whose session it was about.
         observe::note_person(user_id, token.session, None);
         let user = signed_in::load_user(auth, user_id).await?;
-        if !user.state.is_active() {
+        if !user.state.is_active() || session::is_superseded(&loaded.state, &user.state) {
             return Err(Problem::session_revoked());
         }
         let presented = Presented { generation: token.generation, token_hash: token.hash() };

@@ -1,5 +1,5 @@
 //! `DELETE /auth/sessions/{id}`: ending one's own session, and what every end of a session has in common; also which
-//! ones give way to a new one.
+//! ones give way to a new one, and the end of all that a person has.
 
 use super::{
     Auth,
@@ -18,14 +18,19 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use kisum_domains::session::{self, EndSessionError, Session, SessionStatus};
-use kisum_events::{Actor, SessionEndCause, SessionId, StreamName, UserId};
+use kisum_events::{Actor, Cursor, SessionEndCause, SessionId, StreamName, UserId};
 use kisum_log::{Append, Loaded};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Live sessions that a person may have (contract, *Auth*).
 const SESSIONS_MAX: i64 = 100;
 /// Sessions that give way to one sign-in at most; what is still too many gives way to the next.
 const GIVING_WAY_MAX: i64 = 16;
+/// Sessions that end by one append at most, which has room for 256 events; `stragglers` ends what is left.
+const ENDING_MAX: i64 = 128;
+/// How long the end of all sessions waits for their list.
+const LIST_WAIT: Duration = Duration::from_secs(1);
 
 /// Ends one of the person's own sessions, at once and everywhere.
 #[utoipa::path(delete, path = "/auth/sessions/{id}", tag = "sessions", params(("id" = Uuid, Path, description = "The session.")),
@@ -83,25 +88,39 @@ pub(super) async fn end_session(
 }
 
 fn note_end(auth: &Auth, end: &End, state: &Session) {
-    let cause = match end.cause {
-        SessionEndCause::Logout => "logout",
-        SessionEndCause::Revoked => "revoked",
-        SessionEndCause::ReuseDetected => "reuse_detected",
-    };
+    let cause = name(end.cause);
     let user_id = state.user_id.map(tracing::field::display);
     tracing::info!(event = "session.revoked", cause, session_id = %end.id, user_id, "a session has ended");
     mark_revoked(auth, end.id, state);
 }
 
-/// Sessions that end by the append that starts another.
-pub(super) struct GivenWay(Vec<(SessionId, Session)>);
+const fn name(cause: SessionEndCause) -> &'static str {
+    match cause {
+        SessionEndCause::Logout => "logout",
+        SessionEndCause::Revoked => "revoked",
+        SessionEndCause::ReuseDetected => "reuse_detected",
+        SessionEndCause::LogoutAll => "logout_all",
+        SessionEndCause::UserSuspended => "user_suspended",
+        SessionEndCause::PasswordSet => "password_set",
+        SessionEndCause::FactorsChanged => "factors_changed",
+        SessionEndCause::UserErased => "user_erased",
+    }
+}
 
-impl GivenWay {
+/// Sessions that end by an append which is about something else.
+#[must_use = "their end is noted once it is committed"]
+pub(super) struct EndedAlong {
+    cause: &'static str,
+    sessions: Vec<(SessionId, Session)>,
+}
+
+impl EndedAlong {
     /// Notes their end, once it is committed.
     pub(super) fn note(&self, auth: &Auth) {
-        for (id, state) in &self.0 {
+        let cause = self.cause;
+        for (id, state) in &self.sessions {
             let user_id = state.user_id.map(tracing::field::display);
-            tracing::info!(event = "session.revoked", cause = "too_many", session_id = %id, user_id, "a session has given way");
+            tracing::info!(event = "session.revoked", cause, session_id = %id, user_id, "a session has ended");
             mark_revoked(auth, *id, state);
         }
     }
@@ -113,31 +132,91 @@ impl GivenWay {
 ///
 /// # Errors
 /// 503 when the database cannot be read.
-pub(super) async fn make_room(auth: &Auth, user: UserId, append: &mut Append) -> Result<GivenWay, Problem> {
-    let now = auth.clock.now();
-    let surplus = sqlx::query_scalar!(
+pub(super) async fn make_room(auth: &Auth, user: UserId, append: &mut Append) -> Result<EndedAlong, Problem> {
+    let surplus = listed(auth, user, SESSIONS_MAX - 1, GIVING_WAY_MAX).await?;
+    let sessions = write_ends(auth, surplus, SessionEndCause::Revoked, append).await?;
+    Ok(EndedAlong { cause: "too_many", sessions })
+}
+
+/// Ends every session of a person but `keep`, in an append that is about more: write the person's stream first, since
+/// what is kept outlives the version that the append gives it (kept too early, it ends like the others).
+///
+/// Which sessions there are is what their list shows once it has reached the log's head. One that begins at this very
+/// moment may be missing, and so may all while the list stands still: the person's state says which version ended all
+/// sessions, every check compares that with the session's own ([`session::is_superseded`]), and `stragglers` ends what
+/// is left, so that guards hear of it.
+///
+/// Somebody who refreshes all the time could keep this append from ever being made: a command that has lost half of
+/// its attempts leaves the sessions to `stragglers` ([`may_end_along`]).
+///
+/// # Errors
+/// 503 when the database cannot be read.
+pub(super) async fn end_all(
+    auth: &Auth,
+    user: UserId,
+    keep: Option<SessionId>,
+    cause: SessionEndCause,
+    append: &mut Append,
+) -> Result<EndedAlong, Problem> {
+    let head = auth.log.head().await.map_err(problem::of_load)?;
+    let head = Cursor { epoch: head.epoch, position: head.position };
+    if !matches!(tokio::time::timeout(LIST_WAIT, auth.session_list.reached(head)).await, Ok(Ok(_))) {
+        tracing::warn!(user_id = %user, "the list of sessions lags; those that it lacks are ended later");
+    }
+    let mut ending = listed(auth, user, 0, ENDING_MAX).await?;
+    ending.retain(|id| Some(*id) != keep);
+    let sessions = write_ends(auth, ending, cause, append).await?;
+    if let (Some(keep), Some(version)) = (keep, append.version_after(&StreamName::user(user))) {
+        let kept: Loaded<Session> = auth.log.load(&StreamName::session(keep)).await.map_err(problem::of_load)?;
+        if kept.state.user_id == Some(user) {
+            append.write(&kept, session::keep(&kept.state, version)).map_err(problem::of_append)?;
+        }
+    }
+    Ok(EndedAlong { cause: name(cause), sessions })
+}
+
+/// Whether the attempt of a command, from 0, should end sessions in its own append.
+pub(super) const fn may_end_along(attempt: u32) -> bool {
+    attempt < race::ATTEMPTS_MAX / 2
+}
+
+/// The person's sessions whose time has not run out and that nobody ended, the newest first.
+async fn listed(auth: &Auth, user: UserId, offset: i64, limit: i64) -> Result<Vec<SessionId>, Problem> {
+    let ids = sqlx::query_scalar!(
         "select session_id from session_list_v1
          where user_id = $1 and ended_at is null and least(idle_until, absolute_until) > $2
          order by started_at desc, session_id desc offset $3 limit $4",
         user.uuid(),
-        now.micros(),
-        SESSIONS_MAX - 1,
-        GIVING_WAY_MAX
+        auth.clock.now().micros(),
+        offset,
+        limit
     )
     .fetch_all(auth.log.pool())
     .await
     .map_err(problem::of_query)?;
-    let streams = surplus.into_iter().map(|id| StreamName::session(SessionId::new(id)));
-    let mut given_way = Vec::new();
-    for old in auth.log.load_all::<Session>(streams).await.map_err(problem::of_load)? {
-        let ended = session::end(&old.state, SessionEndCause::Revoked, auth.lifetimes.access, now);
-        // Only a session that is unknown cannot be ended: it takes no room either.
-        let (Ok(id), Ok(events)) = (old.stream.id().parse(), ended) else { continue };
+    Ok(ids.into_iter().map(SessionId::new).collect())
+}
+
+/// Adds the ends of those sessions that have not ended.
+async fn write_ends(
+    auth: &Auth,
+    ending: Vec<SessionId>,
+    cause: SessionEndCause,
+    append: &mut Append,
+) -> Result<Vec<(SessionId, Session)>, Problem> {
+    let now = auth.clock.now();
+    let mut ended = Vec::new();
+    for old in
+        auth.log.load_all::<Session>(ending.into_iter().map(StreamName::session)).await.map_err(problem::of_load)?
+    {
+        // Only a session that is unknown cannot be ended.
+        let end = session::end(&old.state, cause, auth.lifetimes.access, now);
+        let (Ok(id), Ok(events)) = (old.stream.id().parse(), end) else { continue };
         if !events.is_empty() {
-            given_way.push((id, append.write(&old, events).map_err(problem::of_append)?));
+            ended.push((id, append.write(&old, events).map_err(problem::of_append)?));
         }
     }
-    Ok(GivenWay(given_way))
+    Ok(ended)
 }
 
 /// Notes an ended session in Redis until its last access token has expired (contract, *Redis*). Nothing waits for it

@@ -9,7 +9,7 @@ use super::{
     config::AuthConfig,
     internal, keyring,
     limiter::LoginLimiter,
-    login, logout,
+    login, logout, logout_all,
     logs::Logs,
     lookup::LookupKey,
     me, my_access, my_companies,
@@ -199,6 +199,7 @@ fn public_routes() -> OpenApiRouter<Auth> {
         .routes(routes!(login::login))
         .routes(routes!(refresh::refresh))
         .routes(routes!(logout::logout))
+        .routes(routes!(logout_all::logout_all))
         .routes(routes!(me::me))
         .routes(routes!(my_companies::my_companies))
         .routes(routes!(my_access::my_access))

@@ -51,7 +51,7 @@ fn user_event() -> impl Strategy<Value = UserEvent> {
     prop_oneof![
         (sealed(), sealed()).prop_map(|(email, name)| UserEvent::Registered { email, name }),
         (sealed(), cause).prop_map(|(hash, cause)| UserEvent::PasswordSet { hash, cause }),
-        select(&[UserEvent::EmailVerified, UserEvent::Suspended, UserEvent::Reactivated]),
+        select(&[UserEvent::EmailVerified, UserEvent::Suspended, UserEvent::Reactivated, UserEvent::SessionsEnded]),
     ]
 }
 
@@ -61,7 +61,8 @@ fn session_event() -> impl Strategy<Value = SessionEvent> {
         (any_instant(), any_instant(), sealed()).prop_map(|(idle_until, absolute_until, token_hash)| {
             let (ip, agent) = (Sealed::absent(), Sealed::absent());
             let amr = vec![AuthMethod::Pwd];
-            SessionEvent::Started { user_id: user(1), amr, idle_until, absolute_until, token_hash, ip, agent }
+            let (user_id, user_version) = (user(1), Some(3));
+            SessionEvent::Started { user_id, amr, idle_until, absolute_until, token_hash, ip, agent, user_version }
         }),
         (0_u32..40, any_instant(), any_instant(), sealed()).prop_map(
             |(generation, rotated_at, idle_until, token_hash)| SessionEvent::Refreshed {
@@ -72,6 +73,7 @@ fn session_event() -> impl Strategy<Value = SessionEvent> {
             }
         ),
         (0_u32..40).prop_map(|generation| SessionEvent::ReuseDetected { generation }),
+        (0_u64..40).prop_map(|user_version| SessionEvent::Kept { user_version }),
         (cause, any_instant()).prop_map(|(cause, tokens_until)| SessionEvent::Ended {
             user_id: user(1),
             cause,

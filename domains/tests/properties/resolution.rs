@@ -58,6 +58,7 @@ impl World {
             token_hash: Sealed::absent(),
             ip: Sealed::absent(),
             agent: Sealed::absent(),
+            user_version: None,
         }]);
         let firm: Company = folded([
             CompanyEvent::Registered { slug: key("acme-live"), name: "Acme".into(), owner: user(9) },

@@ -39,6 +39,7 @@ fn started() -> Session {
         agent: None,
         idle_ttl: POLICY.idle_ttl,
         absolute_ttl: Duration::from_secs(100_000),
+        user_version: 1,
     };
     let events = session::start(&Session::default(), command, at(0)).unwrap_or_else(|error| panic!("{error}"));
     let mut state = Session::default();

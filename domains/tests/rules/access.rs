@@ -34,6 +34,7 @@ fn started() -> SessionEvent {
         token_hash: Sealed::absent(),
         ip: Sealed::absent(),
         agent: Sealed::absent(),
+        user_version: None,
     }
 }
 
@@ -206,6 +207,16 @@ fn a_suspended_person_or_member_is_told_before_the_company() {
     let mut unknown = world();
     unknown.user = User::default();
     assert_eq!(unknown.outcome(), AccessOutcome::Suspended);
+}
+
+/// security 8: the session's own stream does not say so yet.
+#[test]
+fn a_session_that_ended_with_all_others_opens_nothing() {
+    let mut world = world();
+    world.session.user_version = 1;
+    assert_eq!(world.outcome(), AccessOutcome::Active);
+    world.user = given::<User>([registered(), UserEvent::SessionsEnded]).state;
+    assert_eq!(world.outcome(), AccessOutcome::SessionRevoked);
 }
 
 #[test]

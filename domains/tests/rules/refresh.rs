@@ -24,6 +24,7 @@ fn started() -> SessionEvent {
         token_hash: Sealed::new(hash(0)),
         ip: Sealed::absent(),
         agent: Sealed::absent(),
+        user_version: None,
     }
 }
 

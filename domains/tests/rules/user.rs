@@ -2,7 +2,7 @@
 
 use crate::given::{given, user as person};
 use kisum_domains::user::{
-    self, RegisterUser, RegisterUserError, SetPasswordError, User, UserStandingError, UserStatus,
+    self, EndSessionsError, RegisterUser, RegisterUserError, SetPasswordError, User, UserStandingError, UserStatus,
 };
 use kisum_events::{Aggregate, PasswordCause, Sealed, StreamName, UserEvent};
 
@@ -91,6 +91,14 @@ fn reactivating_lets_a_suspended_person_back_and_leaves_ended_sessions_ended() {
     assert_eq!(state.sessions_ended, 3);
     given::<User>(registered()).when(user::reactivate).then_nothing();
     given::<User>([]).when(user::reactivate).refused(UserStandingError::Unknown);
+}
+
+#[test]
+fn signing_out_everywhere_ends_what_has_begun_each_time() {
+    given::<User>(registered()).when(user::end_sessions).then([UserEvent::SessionsEnded]);
+    assert_eq!(after([UserEvent::SessionsEnded]).sessions_ended, 3);
+    assert_eq!(after([UserEvent::SessionsEnded, UserEvent::SessionsEnded]).sessions_ended, 4);
+    given::<User>([]).when(user::end_sessions).refused(EndSessionsError::Unknown);
 }
 
 #[test]

@@ -103,6 +103,12 @@ impl Append {
         Some((writes.map(|write| write.stream.clone()).collect(), last))
     }
 
+    /// The version that a stream written by this append will have, as far as it is built.
+    pub fn version_after(&self, stream: &StreamName) -> Option<u64> {
+        let write = self.writes.iter().find(|write| write.stream == *stream)?;
+        Some(write.expected.saturating_add(u64::try_from(write.events.len()).unwrap_or(u64::MAX)))
+    }
+
     /// Whether nothing would be written.
     pub const fn is_empty(&self) -> bool {
         self.writes.is_empty()

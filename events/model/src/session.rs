@@ -21,6 +21,16 @@ pub enum SessionEndCause {
     Revoked,
     /// A refresh token older than the predecessor came back (RFC 9700 §4.14.2).
     ReuseDetected,
+    /// The person signed out everywhere.
+    LogoutAll,
+    /// The person was suspended.
+    UserSuspended,
+    /// The person's password was changed or reset (ASVS 7.4).
+    PasswordSet,
+    /// A second factor was added or removed.
+    FactorsChanged,
+    /// The person was erased.
+    UserErased,
 }
 
 events! {
@@ -42,6 +52,10 @@ events! {
             #[serde(default)] ip: Sealed<String>,
             /// The client's user agent.
             #[serde(default)] agent: Sealed<String>,
+            /// The version of the person's stream that the start was decided on. An end of all their sessions at a later
+            /// version is this one's too, whichever of both was committed first. Sessions of before this was written do
+            /// not have it.
+            #[serde(default, skip_serializing_if = "Option::is_none")] user_version: Option<u64>,
         },
         /// The refresh token was rotated.
         Refreshed = "session.refreshed" None ["tokenHash"] {
@@ -67,6 +81,11 @@ events! {
             cause: SessionEndCause,
             /// The last access token of the session has expired by then, so nobody need remember it longer.
             tokens_until: Timestamp,
+        },
+        /// The person's other sessions were ended and this one was not.
+        Kept = "session.kept" None {
+            /// The version of the person's stream that it outlives.
+            user_version: u64,
         },
     }
 }

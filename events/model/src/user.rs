@@ -40,5 +40,7 @@ events! {
         Suspended = "user.suspended" Narrows,
         /// The person may again.
         Reactivated = "user.reactivated" Widens,
+        /// The person signed out everywhere.
+        SessionsEnded = "user.sessions_ended" Narrows,
     }
 }

@@ -66,9 +66,12 @@ fn named_in(event: &AnyEvent) -> Option<UserId> {
             | UserEvent::EmailVerified
             | UserEvent::PasswordSet { .. }
             | UserEvent::Suspended
-            | UserEvent::Reactivated,
+            | UserEvent::Reactivated
+            | UserEvent::SessionsEnded,
         )
-        | AnyEvent::Session(SessionEvent::Refreshed { .. } | SessionEvent::ReuseDetected { .. })
+        | AnyEvent::Session(
+            SessionEvent::Refreshed { .. } | SessionEvent::ReuseDetected { .. } | SessionEvent::Kept { .. },
+        )
         // The superadmins that it lists are memberships; whoever became or ceased to be one has an event of their own.
         | AnyEvent::Company(
             CompanyEvent::Approved

@@ -177,6 +177,7 @@ fn started(number: u128, idle_s: i64, absolute_s: i64) -> SessionEvent {
         token_hash: kisum_events::Sealed::absent(),
         ip: kisum_events::Sealed::absent(),
         agent: kisum_events::Sealed::absent(),
+        user_version: None,
     }
 }
 

@@ -92,7 +92,7 @@ impl States {
 
     /// Whether the session is this person's and live, and the person not suspended.
     pub(super) fn is_signed_in(&self, user: UserId, now: Timestamp) -> bool {
-        self.session.user_id == Some(user) && session::is_live(&self.session, now) && self.user.is_active()
+        session::is_signed_in(&self.session, (user, &self.user), now)
     }
 
     /// The states as the rule takes them.

@@ -153,3 +153,28 @@ fn a_field_that_a_later_release_added_is_ignored() {
     let expected = AnyEvent::Company(CompanyEvent::SeatsChanged { used: 3 });
     assert_eq!(decoded.unwrap_or_else(|error| panic!("{error}")), expected);
 }
+
+#[test]
+fn a_field_that_came_later_is_written_where_it_is_known_and_read_back() {
+    let golden = catalogue().newest("session.started");
+    let Ok(AnyEvent::Session(SessionEvent::Started {
+        user_id,
+        amr,
+        idle_until,
+        absolute_until,
+        token_hash,
+        ip,
+        agent,
+        ..
+    })) = decode(&golden, None)
+    else {
+        panic!("{}", golden.data.get());
+    };
+    let user_version = Some(3);
+    let started =
+        SessionEvent::Started { user_id, amr, idle_until, absolute_until, token_hash, ip, agent, user_version };
+    let data = Written::of(&started).parts.data;
+    assert!(data.contains(r#""userVersion":3"#), "{data}");
+    let reread = AnyEvent::decode(7, "session.started", 1, &data, None).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(reread, AnyEvent::Session(started));
+}

@@ -64,6 +64,7 @@ fn user() -> Vec<UserEvent> {
         },
         UserEvent::Suspended,
         UserEvent::Reactivated,
+        UserEvent::SessionsEnded,
     ]
 }
 
@@ -77,6 +78,7 @@ fn session() -> Vec<SessionEvent> {
             token_hash: sealed(HASH),
             ip: sealed("192.0.2.7"),
             agent: sealed("curl/8.5.0"),
+            user_version: None,
         },
         SessionEvent::Refreshed {
             generation: 1,
@@ -86,6 +88,7 @@ fn session() -> Vec<SessionEvent> {
         },
         SessionEvent::ReuseDetected { generation: 3 },
         SessionEvent::Ended { user_id: key(USER), cause: SessionEndCause::ReuseDetected, tokens_until: at(NOON) },
+        SessionEvent::Kept { user_version: 4 },
     ]
 }
 

@@ -79,6 +79,7 @@ pub(super) const LISTENERS: [Listener; 9] = [
                     ("GET", "/auth/me/access"),
                     ("GET", "/auth/sessions"),
                     ("DELETE", "/auth/sessions/{id}"),
+                    ("POST", "/auth/logout-all"),
                     ("GET", "/companies/{company}/audit"),
                     ("GET", "/companies/{company}/members"),
                     ("POST", "/companies/{company}/members"),

@@ -43,6 +43,7 @@ fn started(user_id: UserId) -> SessionEvent {
         token_hash: Sealed::absent(),
         ip: Sealed::absent(),
         agent: Sealed::absent(),
+        user_version: None,
     }
 }
 

@@ -263,8 +263,10 @@ async fn start_sessions(url: &str, user: &str, count: u32) -> Vec<String> {
         let (id, request_id) = (SessionId::new(new_uuid()), RequestId::new(new_uuid()));
         // Nothing is sealed, since this test does not have the platform's keys.
         let (amr, [token_hash, ip, agent]) = (vec![AuthMethod::Pwd], [const { Sealed::absent() }; 3]);
+        let (user_id, user_version) = (user, None);
+        let (idle_until, absolute_until) = (far, far);
         let started =
-            SessionEvent::Started { user_id: user, amr, idle_until: far, absolute_until: far, token_hash, ip, agent };
+            SessionEvent::Started { user_id, amr, idle_until, absolute_until, token_hash, ip, agent, user_version };
         let meta = Meta::new(Actor::User(user), request_id);
         let mut append = Append::new(request_id, meta);
         let stream = Loaded::<Session>::new_stream(StreamName::session(id));

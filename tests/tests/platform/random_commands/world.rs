@@ -191,6 +191,7 @@ impl World {
                     agent: None,
                     idle_ttl: IDLE,
                     absolute_ttl: ABSOLUTE,
+                    user_version: 0,
                 };
                 allowed(session::start(state, command, now))
             }
