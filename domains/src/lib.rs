@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod company;
 pub mod keyring;
 pub mod membership;
+pub mod password;
 pub mod schedule;
 pub mod session;
 pub mod subscription;

@@ -3,8 +3,14 @@
 //! It owns the person's standing and credentials. It refuses to know how a hash is made or checked, and which companies
 //! the person belongs to.
 
-use kisum_events::{Aggregate, PasswordCause, Sealed, StreamName, UserEvent, UserId};
+use kisum_events::{Aggregate, PasswordCause, Sealed, SecretPurpose, Slug, StreamName, UserEvent, UserId};
 use serde::{Deserialize, Serialize};
+
+mod secret;
+pub use secret::{
+    IssueSecret, IssueSecretError, LIVE_SECRETS_MAX, MailedSecret, PresentedSecret, UseSecretError, find_secret,
+    issue_secret, reset_password, sign_up, verify_email,
+};
 
 /// Where a person stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +48,23 @@ pub struct User {
     /// The PHC string of the password's hash.
     #[serde(default)]
     pub password_hash: Sealed<String>,
+    /// Mailed secrets that were not used, the latest last; whether one is good still is asked with an instant. At most
+    /// [`LIVE_SECRETS_MAX`] for each purpose.
+    #[serde(default)]
+    pub secrets: Sealed<Vec<MailedSecret>>,
+    /// The company that they registered together with, until their address is shown to be theirs.
+    #[serde(default)]
+    pub requested_company: Option<RequestedCompany>,
+}
+
+/// A company that is registered with its founder's address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestedCompany {
+    /// Its name in `x-org`.
+    pub slug: Slug,
+    /// Its display name.
+    pub name: String,
 }
 
 impl User {
@@ -54,7 +77,7 @@ impl User {
 impl Aggregate for User {
     type Event = UserEvent;
     const STATE_SCHEMA: u16 = 1;
-    const SEALED: &'static [&'static str] = &["email", "name", "passwordHash"];
+    const SEALED: &'static [&'static str] = &["email", "name", "passwordHash", "secrets"];
 
     fn evolve(&mut self, event: &UserEvent, version: u64) {
         match event {
@@ -63,11 +86,17 @@ impl Aggregate for User {
                 self.email = email.clone();
                 self.name = name.clone();
             }
-            UserEvent::EmailVerified => self.email_verified = true,
+            UserEvent::EmailVerified => {
+                self.email_verified = true;
+                self.requested_company = None;
+                self.forget_secrets(SecretPurpose::EmailVerification);
+            }
             UserEvent::PasswordSet { hash, cause } => {
                 self.password_hash = hash.clone();
                 if ends_sessions(*cause) {
                     self.sessions_ended = version;
+                    // Whoever asked for a new password before has one.
+                    self.forget_secrets(SecretPurpose::PasswordReset);
                 }
             }
             UserEvent::Suspended => {
@@ -76,6 +105,14 @@ impl Aggregate for User {
             }
             UserEvent::Reactivated => self.status = UserStatus::Active,
             UserEvent::SessionsEnded => self.sessions_ended = version,
+            UserEvent::SecretIssued { id, purpose, hash, expires_at } => {
+                self.keep_secret(*id, *purpose, hash, *expires_at);
+            }
+            UserEvent::SecretUsed { id } => self.drop_secret(*id),
+            UserEvent::RegistrationAttempted => {}
+            UserEvent::CompanyRequested { slug, name } => {
+                self.requested_company = Some(RequestedCompany { slug: slug.clone(), name: name.clone() });
+            }
         }
     }
 

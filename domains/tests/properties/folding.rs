@@ -51,7 +51,13 @@ fn user_event() -> impl Strategy<Value = UserEvent> {
     prop_oneof![
         (sealed(), sealed()).prop_map(|(email, name)| UserEvent::Registered { email, name }),
         (sealed(), cause).prop_map(|(hash, cause)| UserEvent::PasswordSet { hash, cause }),
-        select(&[UserEvent::EmailVerified, UserEvent::Suspended, UserEvent::Reactivated, UserEvent::SessionsEnded]),
+        select(&[
+            UserEvent::EmailVerified,
+            UserEvent::Suspended,
+            UserEvent::Reactivated,
+            UserEvent::SessionsEnded,
+            UserEvent::RegistrationAttempted,
+        ]),
     ]
 }
 

@@ -7,6 +7,7 @@ mod given;
 mod grants;
 mod keyring;
 mod members;
+mod password;
 mod refresh;
 mod schedule;
 mod session;

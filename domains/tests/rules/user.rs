@@ -1,10 +1,11 @@
 //! Rules of a person.
 
-use crate::given::{given, user as person};
+use crate::given::{at, given, key, user as person};
 use kisum_domains::user::{
-    self, EndSessionsError, RegisterUser, RegisterUserError, SetPasswordError, User, UserStandingError, UserStatus,
+    self, EndSessionsError, IssueSecret, IssueSecretError, LIVE_SECRETS_MAX, PresentedSecret, RegisterUser,
+    RegisterUserError, RequestedCompany, SetPasswordError, UseSecretError, User, UserStandingError, UserStatus,
 };
-use kisum_events::{Aggregate, PasswordCause, Sealed, StreamName, UserEvent};
+use kisum_events::{Aggregate, PasswordCause, Sealed, SecretId, SecretPurpose, StreamName, UserEvent};
 
 fn registered() -> Vec<UserEvent> {
     vec![
@@ -110,4 +111,100 @@ fn a_verified_address_is_remembered() {
 #[test]
 fn sealed_parts_stand_under_the_key_of_the_person_in_the_streams_name() {
     assert_eq!(after([]).person(&StreamName::user(person(1))), Some(person(1)));
+}
+
+fn secret_id(number: u8) -> SecretId {
+    key(&format!("01890000-0000-7000-8005-0000000000{number:02x}"))
+}
+
+fn issue(number: u8, purpose: SecretPurpose) -> IssueSecret {
+    IssueSecret { id: secret_id(number), purpose, hash: format!("hash {number}"), expires_at: at(60) }
+}
+
+fn issued(number: u8, purpose: SecretPurpose) -> UserEvent {
+    let IssueSecret { id, purpose, hash, expires_at } = issue(number, purpose);
+    UserEvent::SecretIssued { id, purpose, hash: Sealed::new(hash), expires_at }
+}
+
+fn presented(number: u8, purpose: SecretPurpose) -> PresentedSecret {
+    PresentedSecret { id: secret_id(number), purpose, hash: format!("hash {number}") }
+}
+
+const RESET: SecretPurpose = SecretPurpose::PasswordReset;
+const VERIFY: SecretPurpose = SecretPurpose::EmailVerification;
+
+#[test]
+fn whoever_registers_by_themselves_gets_a_secret_and_has_asked_for_a_company() {
+    let company = RequestedCompany { slug: key("acme-live"), name: "Acme Live".into() };
+    let requested = UserEvent::CompanyRequested { slug: key("acme-live"), name: "Acme Live".into() };
+    let expected: Vec<_> = registered().into_iter().chain([requested, issued(1, VERIFY)]).collect();
+    given::<User>([])
+        .when(|state| user::sign_up(state, ada(), Some(company.clone()), issue(1, VERIFY)))
+        .then(expected.clone());
+    let state = given::<User>(expected.clone()).state;
+    assert_eq!(state.requested_company, Some(company));
+    assert!(!state.email_verified);
+    let verified = [UserEvent::SecretUsed { id: secret_id(1) }, UserEvent::EmailVerified];
+    given::<User>(expected.clone())
+        .when(|state| user::verify_email(state, &presented(1, VERIFY), at(59)))
+        .then(verified.clone());
+    let state = given::<User>(expected.into_iter().chain(verified)).state;
+    assert!(state.email_verified && state.requested_company.is_none() && state.secrets.get().is_none());
+}
+
+#[test]
+fn a_mailed_secret_is_good_once_until_it_expires_and_for_its_purpose_alone() {
+    let history = || registered().into_iter().chain([issued(1, RESET)]);
+    let reset = |state: &User, presented: &PresentedSecret, seconds| {
+        user::reset_password(state, presented, "second", at(seconds))
+    };
+    given::<User>(history()).when(|state| reset(state, &presented(1, RESET), 59)).then([
+        UserEvent::SecretUsed { id: secret_id(1) },
+        password("second", PasswordCause::Reset),
+        UserEvent::EmailVerified,
+    ]);
+    for (what, presented, seconds) in [
+        ("too late", presented(1, RESET), 60),
+        ("another", presented(2, RESET), 0),
+        ("another hash", PresentedSecret { hash: "hash 2".into(), ..presented(1, RESET) }, 0),
+        ("another purpose", presented(1, VERIFY), 0),
+    ] {
+        let answer = reset(&given::<User>(history()).state, &presented, seconds);
+        assert_eq!(answer, Err(UseSecretError::NotGood), "{what}");
+    }
+    let used = history().chain([UserEvent::SecretUsed { id: secret_id(1) }]);
+    given::<User>(used).when(|state| reset(state, &presented(1, RESET), 0)).refused(UseSecretError::NotGood);
+}
+
+#[test]
+fn a_new_password_makes_earlier_resets_good_for_nothing_and_leaves_verifications() {
+    let state = after([issued(1, RESET), issued(2, VERIFY), password("second", PasswordCause::Changed)]);
+    let left: Vec<_> = state.secrets.get().into_iter().flatten().map(|secret| secret.id).collect();
+    assert_eq!(left, [secret_id(2)]);
+    let upgraded = after([issued(1, RESET), password("first", PasswordCause::Upgraded)]);
+    assert!(user::find_secret(&upgraded, &presented(1, RESET), at(0)).is_ok());
+}
+
+#[test]
+fn the_oldest_of_too_many_secrets_gives_way_among_those_of_its_purpose() {
+    let max = u8::try_from(LIVE_SECRETS_MAX).unwrap();
+    let state = after([issued(99, VERIFY)].into_iter().chain((0..=max).map(|number| issued(number, RESET))));
+    assert_eq!(user::find_secret(&state, &presented(0, RESET), at(0)), Err(UseSecretError::NotGood));
+    for number in 1..=max {
+        assert!(user::find_secret(&state, &presented(number, RESET), at(0)).is_ok(), "{number}");
+    }
+    assert!(user::find_secret(&state, &presented(99, VERIFY), at(0)).is_ok());
+}
+
+#[test]
+fn the_suspended_neither_get_nor_use_secrets() {
+    let suspended = || registered().into_iter().chain([issued(1, RESET), UserEvent::Suspended]);
+    given::<User>(suspended())
+        .when(|state| user::issue_secret(state, issue(2, RESET)))
+        .refused(IssueSecretError::Suspended);
+    given::<User>(suspended())
+        .when(|state| user::reset_password(state, &presented(1, RESET), "second", at(0)))
+        .refused(UseSecretError::Suspended);
+    given::<User>([]).when(|state| user::issue_secret(state, issue(2, RESET))).refused(IssueSecretError::Unknown);
+    given::<User>(registered()).when(|state| user::issue_secret(state, issue(2, RESET))).then([issued(2, RESET)]);
 }

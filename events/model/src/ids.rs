@@ -68,3 +68,7 @@ id!(
     /// One append: the same id twice is the same append, so that it may be sent again after a lost answer.
     RequestId
 );
+id!(
+    /// One secret that was mailed to a person, good once.
+    SecretId
+);

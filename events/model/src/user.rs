@@ -1,6 +1,6 @@
 //! Events of a person: stream `user-{id}`, claim on the HMAC of the e-mail address.
 
-use crate::{Sealed, event::events};
+use crate::{Sealed, SecretId, Slug, Timestamp, event::events};
 use serde::{Deserialize, Serialize};
 
 /// Why a password was set.
@@ -15,6 +15,26 @@ pub enum PasswordCause {
     Reset,
     /// Same password, stronger parameters, at login (ASVS 5.0 app. C).
     Upgraded,
+}
+
+/// What a mailed secret is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretPurpose {
+    /// Shows that an address is the person's.
+    EmailVerification,
+    /// Sets a password without the former one.
+    PasswordReset,
+}
+
+impl SecretPurpose {
+    /// Its name, as in the event.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EmailVerification => "email_verification",
+            Self::PasswordReset => "password_reset",
+        }
+    }
 }
 
 events! {
@@ -42,5 +62,31 @@ events! {
         Reactivated = "user.reactivated" Widens,
         /// The person signed out everywhere.
         SessionsEnded = "user.sessions_ended" Narrows,
+        /// A secret was issued that goes to the person by mail. The secret itself is derived when the mail is sent and
+        /// stands nowhere.
+        SecretIssued = "user.secret_issued" None ["hash"] {
+            /// Which.
+            id: SecretId,
+            /// What it is good for.
+            purpose: SecretPurpose,
+            /// SHA-256 of the secret, lower-case hex.
+            #[serde(default)] hash: Sealed<String>,
+            /// It is good until then.
+            expires_at: Timestamp,
+        },
+        /// A mailed secret was used; it is good for nothing any more.
+        SecretUsed = "user.secret_used" None {
+            /// Which.
+            id: SecretId,
+        },
+        /// Somebody tried to register with the person's address.
+        RegistrationAttempted = "user.registration_attempted" None,
+        /// The person registered together with a company, which is registered once their address is shown to be theirs.
+        CompanyRequested = "user.company_requested" None {
+            /// The company's name in `x-org`, if it is still free by then.
+            slug: Slug,
+            /// Its display name.
+            name: String,
+        },
     }
 }

@@ -67,7 +67,11 @@ fn named_in(event: &AnyEvent) -> Option<UserId> {
             | UserEvent::PasswordSet { .. }
             | UserEvent::Suspended
             | UserEvent::Reactivated
-            | UserEvent::SessionsEnded,
+            | UserEvent::SessionsEnded
+            | UserEvent::SecretIssued { .. }
+            | UserEvent::SecretUsed { .. }
+            | UserEvent::RegistrationAttempted
+            | UserEvent::CompanyRequested { .. },
         )
         | AnyEvent::Session(
             SessionEvent::Refreshed { .. } | SessionEvent::ReuseDetected { .. } | SessionEvent::Kept { .. },

@@ -2,8 +2,8 @@
 
 use kisum_events::{
     AddonEvent, AnyEvent, AuthMethod, CompanyEvent, EntitlementCause, EntitlementSource, KeyringEvent, LogEvent,
-    MembershipEvent, ModuleEntitlement, ModuleEvent, PackageEvent, PasswordCause, PublicKey, Sealed, SessionEndCause,
-    SessionEvent, SigningAlgorithm, SourceKind, SubscriptionEvent, TenantRole, Timestamp, UserEvent,
+    MembershipEvent, ModuleEntitlement, ModuleEvent, PackageEvent, PasswordCause, PublicKey, Sealed, SecretPurpose,
+    SessionEndCause, SessionEvent, SigningAlgorithm, SourceKind, SubscriptionEvent, TenantRole, Timestamp, UserEvent,
 };
 use std::{fmt::Debug, str::FromStr};
 
@@ -24,6 +24,7 @@ const USER: &str = "01890000-0000-7000-8000-0000000000a1";
 const COMPANY: &str = "01890000-0000-7000-8000-0000000000c1";
 const MEMBERSHIP: &str = "01890000-0000-7000-8000-0000000000b1";
 const EVENT: &str = "01890000-0000-7000-8000-0000000000e1";
+const SECRET: &str = "01890000-0000-7000-8000-0000000000f1";
 const NOON: &str = "2026-03-01T12:00:00.000000Z";
 const LATER: &str = "2026-03-08T12:00:00.123456Z";
 const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
@@ -65,6 +66,15 @@ fn user() -> Vec<UserEvent> {
         UserEvent::Suspended,
         UserEvent::Reactivated,
         UserEvent::SessionsEnded,
+        UserEvent::SecretIssued {
+            id: key(SECRET),
+            purpose: SecretPurpose::PasswordReset,
+            hash: sealed(HASH),
+            expires_at: at(LATER),
+        },
+        UserEvent::SecretUsed { id: key(SECRET) },
+        UserEvent::RegistrationAttempted,
+        UserEvent::CompanyRequested { slug: key("acme-live"), name: "Acme Live".to_owned() },
     ]
 }
 
