@@ -10,6 +10,7 @@ pub mod collector;
 pub mod counted;
 pub mod demo;
 pub mod owner;
+pub mod post;
 pub mod processes;
 pub mod proxy;
 pub mod seeded;

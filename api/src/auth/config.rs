@@ -3,7 +3,7 @@
 //! It owns the names, forms and limits of Auth's own variables. It refuses to start with a default where a wrong one
 //! would weaken something.
 
-use super::keyring::PrivateKeys;
+use super::{keyring::PrivateKeys, mail::Transport};
 use crate::shared::{
     config::{ConfigError, Reader, Secret},
     env::Env,
@@ -12,6 +12,7 @@ use crate::shared::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kisum_events::KeyId;
+use lettre::message::Mailbox;
 use std::{path::Path, time::Duration};
 
 /// Longest life of an access token outside `local` (security.md, 9), in seconds.
@@ -76,6 +77,12 @@ pub(super) struct AuthConfig {
     pub(super) core_log_urls: Vec<String>,
     /// Core's internal listener.
     pub(super) core_internal_url: String,
+    /// The way out for mails.
+    pub(super) mail_transport: Transport,
+    /// Whom mails are from.
+    pub(super) mail_from: Mailbox,
+    /// What links in mails lead to.
+    pub(super) app_url: String,
 }
 
 impl AuthConfig {
@@ -112,6 +119,9 @@ impl AuthConfig {
         let auth_log_urls = reader.base_urls("AUTH_LOG_URLS");
         let core_log_urls = reader.base_urls("CORE_LOG_URLS");
         let core_internal_url = reader.base_url("CORE_INTERNAL_URL");
+        let mail_transport = mail_transport(&mut reader, is_local);
+        let mail_from = reader.parsed("MAIL_FROM", "a sender such as Kisum <no-reply@kisum.example>");
+        let app_url = reader.base_url("APP_URL");
         reader.build(|| {
             Some(Self {
                 service: service?,
@@ -133,6 +143,9 @@ impl AuthConfig {
                 auth_log_urls: auth_log_urls?,
                 core_log_urls: core_log_urls?,
                 core_internal_url: core_internal_url?,
+                mail_transport: mail_transport?,
+                mail_from: mail_from?,
+                app_url: app_url?,
             })
         })
     }
@@ -187,6 +200,22 @@ fn unusable(error: &KeyringFileError) -> String {
     }
 }
 
+/// `SMTP_URL`. On a developer's machine `file:` names a folder for mails; elsewhere it names, as for every secret, the file
+/// that holds the value.
+fn mail_transport(reader: &mut Reader<'_>, is_local: bool) -> Option<Transport> {
+    const NAME: &str = "SMTP_URL";
+    let url = match reader.optional(NAME).filter(|url| is_local && url.starts_with("file:")) {
+        Some(url) => Secret::new(url),
+        None => reader.secret(NAME)?,
+    };
+    let transport = Transport::from_url(url.expose(), is_local);
+    if transport.is_none() {
+        let form = "an address such as smtps://user:password@host or smtp://user:password@host:587?tls=required";
+        reader.invalid(NAME, form);
+    }
+    transport
+}
+
 fn span(reader: &mut Reader<'_>, name: &str, (least, most, usual): (u64, u64, u64)) -> Option<Duration> {
     reader.seconds_or(name, least..=most, usual)
 }
@@ -231,6 +260,9 @@ mod tests {
             ("AUTH_LOG_URLS", "http://127.0.0.1:3"),
             ("CORE_LOG_URLS", "http://127.0.0.1:4"),
             ("CORE_INTERNAL_URL", "http://127.0.0.1:5"),
+            ("SMTP_URL", "smtp://127.0.0.1:2525"),
+            ("MAIL_FROM", "Kisum <no-reply@kisum.example>"),
+            ("APP_URL", "https://app.kisum.example"),
         ]
         .into_iter()
         .collect()
@@ -254,7 +286,13 @@ mod tests {
     fn outside_local_no_token_lives_longer_than_five_minutes() {
         let long = env().with("ACCESS_TOKEN_TTL", "900");
         assert!(faults(&long).is_empty());
-        assert_eq!(faults(&long.with("ENVIRONMENT", "production")), ["ACCESS_TOKEN_TTL"]);
+        let encrypted = long.with("SMTP_URL", "smtps://mail.example");
+        assert_eq!(faults(&encrypted.with("ENVIRONMENT", "production")), ["ACCESS_TOKEN_TTL"]);
+    }
+
+    #[test]
+    fn outside_local_no_mail_travels_in_the_clear() {
+        assert_eq!(faults(&env().with("ENVIRONMENT", "production")), ["SMTP_URL"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod access;
 mod companies;
 mod config;
 mod cookie;
+mod credentials;
 mod internal;
 mod keyring;
 mod limiter;
@@ -16,6 +17,7 @@ mod logout;
 mod logout_all;
 mod logs;
 mod lookup;
+mod mail;
 mod me;
 mod my_access;
 mod my_companies;
@@ -36,13 +38,13 @@ mod well_known;
 use self::{
     access::Access,
     keyring::Keys,
-    limiter::LoginLimiter,
+    limiter::{Limiter, LoginLimiter},
     logs::Logs,
     lookup::LookupKey,
     passwords::Passwords,
     redis::Redis,
     seal::Seal,
-    tokens::{AccessTokens, RefreshKey},
+    tokens::{AccessTokens, MailedKey, RefreshKey},
 };
 use crate::shared::ambient::Clock;
 use http::HeaderValue;
@@ -87,6 +89,10 @@ struct Parts {
     member_list: Progress,
     /// How far the list of sessions is.
     session_list: Progress,
+    /// How often anything but a sign-in may be asked for.
+    limits: Limiter,
+    /// Derives what is mailed.
+    mailed_key: MailedKey,
 }
 
 impl Auth {

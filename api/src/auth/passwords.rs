@@ -27,11 +27,6 @@ const QUEUE_MAX: usize = 64;
 /// (security.md, 2).
 const NICENESS: i32 = 10;
 
-/// Shortest password that may be set while it is the only factor (NIST 800-63B-4 §3.1.1.2).
-pub(super) const PASSWORD_CHARS_MIN: usize = 15;
-/// Longest password, taken whole.
-pub(super) const PASSWORD_CHARS_MAX: usize = 128;
-
 /// Why a password was not hashed or checked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HashError {

@@ -116,3 +116,30 @@ fn signed_in_at(session: SessionId) -> Timestamp {
 pub(super) async fn load_user(auth: &Auth, user: UserId) -> Result<Loaded<User>, Problem> {
     auth.log.load(&kisum_events::StreamName::user(user)).await.map_err(problem::of_load)
 }
+
+/// A new access token of a session that goes on.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FreshToken {
+    /// A signed JWT (RFC 9068), for `Authorization: Bearer`.
+    access_token: String,
+    /// Seconds until it expires.
+    expires_in: u64,
+    /// Always `Bearer`.
+    token_type: &'static str,
+}
+
+/// Makes the answer of a command after which the session goes on with a new access token.
+///
+/// # Errors
+/// 500 when a token cannot be made.
+pub(super) fn fresh_token(auth: &Auth, user: UserId, session: (SessionId, &Session)) -> Result<Response, Problem> {
+    let now = auth.clock.now();
+    let ends_at = session.1.ends_at().unwrap_or(now);
+    let issued = auth.access_tokens.issue(user, session.0, (signed_in_at(session.0), ends_at), now);
+    let (access_token, lives) = issued.map_err(|error: IssueError| problem::of_defect(&error))?;
+    let body = FreshToken { access_token, expires_in: lives.as_secs(), token_type: "Bearer" };
+    let mut response = Success(body).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}

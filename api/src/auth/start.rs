@@ -7,11 +7,12 @@ use super::{
     access::{Access, ContextCache, Snapshots, keep_warm},
     companies,
     config::AuthConfig,
-    internal, keyring,
-    limiter::LoginLimiter,
+    credentials, internal, keyring,
+    limiter::{Limiter, LoginLimiter},
     login, logout, logout_all,
     logs::Logs,
     lookup::LookupKey,
+    mail::{self, Post},
     me, my_access, my_companies,
     passwords::Passwords,
     peers::{self, Peer},
@@ -19,7 +20,7 @@ use super::{
     refresh,
     seal::Seal,
     session_list, sessions,
-    tokens::{AccessTokens, RefreshKey},
+    tokens::{AccessTokens, MailedKey, RefreshKey},
     well_known,
 };
 use crate::shared::{
@@ -51,8 +52,14 @@ const PAGE_PATIENCE: Duration = Duration::from_secs(5);
 /// The connections that a process of Auth makes.
 pub const fn connections(pool: u32) -> Connections {
     let Opened { appends, reads } = EventLog::CONNECTIONS;
-    // Streams, and what access is resolved from.
-    Connections { pool, appends, reads: reads * 2, projections: kisum_projectors::auth::CONNECTIONS }
+    Connections {
+        pool,
+        appends,
+        // Streams, and what access is resolved from.
+        reads: reads * 2,
+        projections: kisum_projectors::auth::CONNECTIONS,
+        mail: mail::CONNECTIONS,
+    }
 }
 
 /// Runs Auth until `shutdown` becomes true.
@@ -79,6 +86,15 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
     let named = auth.access.memory.named();
     running.tasks.spawn(keyring::follow(keys.clone(), log.clone(), named, shutdown.clone()));
 
+    let post = Post {
+        log: log.clone(),
+        clock: clock.clone(),
+        key: auth.mailed_key.clone(),
+        transport: config.mail_transport.clone(),
+        from: config.mail_from.clone(),
+        app_url: config.app_url.clone(),
+    };
+    let mail = mail::spawn(post, &shutdown, &mut running.tasks);
     running.tasks.spawn(keep_warm(auth.access.clone(), auth.redis.clone(), shutdown.clone()));
     let service = &config.service;
     let trust_file = service.trust_file.clone().unwrap_or_default();
@@ -91,7 +107,8 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
         .require("log", move || head(log.clone()))
         .report("nats", move || bus::ping(nats.clone()))
         .report("redis", move || ping_redis(redis.clone()))
-        .report("signing_key", move || std::future::ready(keys.ready()));
+        .report("signing_key", move || std::future::ready(keys.ready()))
+        .report("mail", move || std::future::ready(mail.check()));
     let served = Server::new(service, readiness)
         .public(public_routes().with_state(auth.clone()))
         .internal(CallerCheck { trust, clock }, internal::routes().with_state(auth))
@@ -128,11 +145,12 @@ fn assemble(
         core: peers.core,
         clock: clock.clone(),
     };
+    let limits = Limiter::new(redis.clone(), clock.clone());
     Ok(Auth(Arc::new(Parts {
         clock: clock.clone(),
         access,
         passwords: Passwords::start().map_err(failed("the password pool"))?,
-        limiter: LoginLimiter::new(redis.clone(), clock.clone()),
+        limiter: LoginLimiter::new(limits.clone()),
         lookup: LookupKey::new(&config.lookup_key),
         verifier,
         keys,
@@ -153,6 +171,8 @@ fn assemble(
         audit: running.audit.clone(),
         member_list: running.member_list.clone(),
         session_list: running.session_list.clone(),
+        limits,
+        mailed_key: MailedKey::new(&config.refresh_key),
         log,
     })))
 }
@@ -207,6 +227,7 @@ fn public_routes() -> OpenApiRouter<Auth> {
         .routes(routes!(sessions::end_own))
         .routes(routes!(well_known::jwks))
         .routes(routes!(well_known::openid_configuration))
+        .merge(credentials::routes())
         .merge(companies::routes())
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Core {
 /// The connections that a process of Core makes.
 pub const fn connections(pool: u32) -> Connections {
     let Opened { appends, reads } = EventLog::CONNECTIONS;
-    Connections { pool, appends, reads, projections: kisum_projectors::core::CONNECTIONS }
+    Connections { pool, appends, reads, projections: kisum_projectors::core::CONNECTIONS, mail: 0 }
 }
 
 /// Runs Core until `shutdown` becomes true.

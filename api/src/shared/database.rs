@@ -30,12 +30,14 @@ pub struct Connections {
     pub reads: u32,
     /// Of its own, for projections.
     pub projections: u32,
+    /// Of its own, for mails.
+    pub mail: u32,
 }
 
 impl Connections {
     /// A pool and nothing else.
     pub const fn pool(pool: u32) -> Self {
-        Self { pool, appends: 0, reads: 0, projections: 0 }
+        Self { pool, appends: 0, reads: 0, projections: 0, mail: 0 }
     }
 
     /// All of them.
@@ -45,14 +47,16 @@ impl Connections {
 
     /// Those that `DB_POOL_MAX` does not count.
     pub const fn beside_pool(self) -> u32 {
-        self.appends.saturating_add(self.reads).saturating_add(self.projections)
+        self.appends.saturating_add(self.reads).saturating_add(self.projections).saturating_add(self.mail)
     }
 }
 
 impl fmt::Display for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} connections (DB_POOL_MAX {}", self.total(), self.pool)?;
-        for (count, what) in [(self.appends, "appends"), (self.reads, "reads"), (self.projections, "projections")] {
+        for (count, what) in
+            [(self.appends, "appends"), (self.reads, "reads"), (self.projections, "projections"), (self.mail, "mail")]
+        {
             if count > 0 {
                 write!(f, ", {what} {count}")?;
             }
@@ -167,7 +171,7 @@ pub async fn ping(pool: PgPool) -> Result<(), String> {
 mod tests {
     use super::{Connections, Granted, TooManyConnections};
 
-    const NEED: Connections = Connections { pool: 32, appends: 2, reads: 0, projections: 10 };
+    const NEED: Connections = Connections { pool: 32, appends: 2, reads: 0, projections: 10, mail: 0 };
 
     fn granted(server: i64, role_limit: i64, database_limit: i64) -> Granted {
         Granted { role: "kisum_auth".to_owned(), server, reserved: 3, role_limit, database_limit }

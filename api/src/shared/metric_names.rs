@@ -33,6 +33,10 @@ fn identity() {
     describe_gauge!("kisum_signing_key_held", Unit::Count, "1 where the private half of the active key is here");
     describe_gauge!("kisum_signing_keys_missing", Unit::Count, "Published keys whose private half is not here");
     describe_counter!("kisum_tokens_rejected_total", Unit::Count, "Access tokens that Auth refused");
+    describe_counter!("kisum_mail_sent_total", Unit::Count, "Mails that got out, by kind");
+    describe_counter!("kisum_mail_failures_total", Unit::Count, "Attempts to send a mail that failed, by reason");
+    describe_counter!("kisum_mail_given_up_total", Unit::Count, "Mails that are not sent any more, by reason");
+    describe_gauge!("kisum_mail_oldest_seconds", Unit::Seconds, "Age of the oldest mail that waits; 0 without one");
     describe_counter!("kisum_access_warmed_total", Unit::Count, "Access contexts resolved ahead of a question");
     describe_counter!("kisum_redis_errors_total", Unit::Count, "Questions to Redis that failed");
     describe_histogram!("kisum_access_merge_seconds", Unit::Seconds, "From a snapshot to the resolved access context");

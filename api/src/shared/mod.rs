@@ -14,6 +14,7 @@ pub mod docs_page;
 pub mod edge;
 pub mod env;
 pub mod extract;
+pub(crate) mod fail_points;
 pub mod health;
 pub mod idempotency;
 pub mod json_lines;

@@ -31,7 +31,9 @@ impl Layout {
         for folder in [layout.logs(), layout.run()] {
             fs::create_dir_all(&folder).map_err(failed)?;
         }
-        private_folder(&layout.secrets()).map_err(failed)?;
+        for folder in [layout.secrets(), layout.mail()] {
+            private_folder(&folder).map_err(failed)?;
+        }
         for (script, text) in [(layout.leash(), LEASH), (layout.janitor(), JANITOR)] {
             write_private(&script, text.as_bytes()).map_err(failed)?;
         }
@@ -76,6 +78,11 @@ impl Layout {
     /// Generated secrets, readable by their owner only.
     pub fn secrets(&self) -> PathBuf {
         self.root.join("secrets")
+    }
+
+    /// Mails that services have sent, one file each, readable by their owner only: links in them are secrets.
+    pub fn mail(&self) -> PathBuf {
+        self.root.join("mail")
     }
 
     /// What the private NATS server reads and keeps. A link where the server's account cannot enter this folder.

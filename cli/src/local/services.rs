@@ -10,6 +10,11 @@ pub const AUDIENCE: &str = "kisum";
 /// Origins of frontends on the developer's machine, for requests that carry the refresh cookie.
 const FRONTEND_ORIGINS: &str = "http://localhost:3000,http://127.0.0.1:3000";
 
+/// Whom mails are from that lie in `.kisum/mail`.
+const MAIL_FROM: &str = "Kisum <no-reply@kisum.example>";
+/// What links in mails lead to: a frontend on the developer's machine.
+const APP_URL: &str = "http://localhost:3000";
+
 /// The addresses and URLs of a stack, credentials included where the name says so.
 #[derive(Clone, Debug)]
 pub struct Addresses<'a> {
@@ -149,6 +154,9 @@ fn auth(variables: &mut Variables, at: &Addresses<'_>, secrets: &Secrets) -> Res
     variables.set("CORE_INTERNAL_URL", at.ops(Part::Core));
     variables.set("AUTH_LOG_URLS", at.ops(Part::RelayAuth));
     variables.set("CORE_LOG_URLS", at.ops(Part::RelayCore));
+    variables.set("SMTP_URL", format!("file:{}", at.ground.layout.mail().display()));
+    variables.set("MAIL_FROM", MAIL_FROM);
+    variables.set("APP_URL", APP_URL);
     Ok(())
 }
 

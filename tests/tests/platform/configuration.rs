@@ -36,6 +36,9 @@ fn own(part: Part) -> &'static [&'static str] {
             "AUTH_LOG_URLS",
             "CORE_LOG_URLS",
             "CORE_INTERNAL_URL",
+            "SMTP_URL",
+            "MAIL_FROM",
+            "APP_URL",
         ],
         Part::Basic => {
             &["LISTEN_ADDR", "BASIC_DB_URL", "NATS_URL", "AUTH_URL", "AUTH_INTERNAL_URL", "JWT_ISSUER", "JWT_AUDIENCE"]

@@ -5,7 +5,6 @@ use kisum::{
     local::{Part, Stack, connections, databases::Database, stack::binary_beside_this},
     platform::{Ask, Callee},
 };
-use kisum_api::shared::database::Connections;
 use kisum_tests::{demo::Visitor, servers};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::{collections::BTreeMap, time::Duration};
@@ -90,7 +89,9 @@ async fn a_service_makes_the_connections_that_it_says_beside_its_pool() {
         [(Part::Auth, Database::Auth, "kisum_auth"), (Part::Core, Database::Core, "kisum_core")]
     {
         let mut conn = superuser(&stack, database).await;
-        let said = i64::from(connections::of(part, 0).projections);
+        let need = connections::of(part, 0);
+        // Mail makes two: it follows the log by one, and sends by the other.
+        let said = i64::from(need.projections + need.mail.div_ceil(2));
         let projections = format!(
             "select count(*) from pg_stat_activity where usename = '{role}' and application_name ~ '^kisum-(projection|follow)-'"
         );
@@ -99,15 +100,17 @@ async fn a_service_makes_the_connections_that_it_says_beside_its_pool() {
         assert_eq!(found, said, "projections of {part}: correct CONNECTIONS in kisum-projectors");
         let others = format!(
             "select count(*) from pg_stat_activity where usename = '{role}' and application_name ~ '^kisum-' \
-             and application_name !~ '^kisum-(projection|follow|append|read)-'"
+             and application_name !~ '^kisum-(projection-|follow-|append-|read-|mail)'"
         );
         assert_eq!(
             until(&mut conn, &others, |count| count >= 0).await,
             0,
             "{part} makes connections that nobody counts"
         );
-        let Connections { appends, reads, .. } = connections::of(part, 0);
-        for (kind, most) in [("append", appends), ("read", reads)] {
+        let mail = "select count(*) from pg_stat_activity where application_name = 'kisum-mail'";
+        let wanted = i64::from(need.mail / 2);
+        assert_eq!(until(&mut conn, mail, |count| count >= wanted).await, wanted, "senders of {part}");
+        for (kind, most) in [("append", need.appends), ("read", need.reads)] {
             let made = format!(
                 "select count(*) from pg_stat_activity where usename = '{role}' and application_name ~ '^kisum-{kind}-'"
             );

@@ -4,8 +4,8 @@ use crate::{
     auth::{
         Auth,
         companies::{By, Sent},
+        credentials::{check_name, check_password, of_hash},
         lookup::Email,
-        passwords::{HashError, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN},
         race::{self, Outcome},
     },
     shared::{
@@ -28,9 +28,6 @@ use kisum_log::{ClaimKey, Loaded};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
-
-/// Characters of a display name.
-const NAME_CHARS_MAX: usize = 200;
 
 /// Who is to be registered.
 #[derive(Deserialize, ToSchema)]
@@ -70,7 +67,7 @@ pub(super) async fn register(
     command: ApiCommand<RegisterUserBody>,
 ) -> Result<Receipted<Created<UserFound>>, Problem> {
     let email = email(&command.body.email)?;
-    check(&command.body)?;
+    check(&command.body, &email)?;
     let account = auth.lookup.email(&email);
     let fingerprint = auth.lookup.fingerprint(&[&account, &command.body.name]);
     let password_hash = match command.body.password {
@@ -117,23 +114,10 @@ fn email(text: &str) -> Result<Email, Problem> {
     Email::parse(text).ok_or_else(|| Problem::validation("The email is not an e-mail address."))
 }
 
-fn check(body: &RegisterUserBody) -> Result<(), Problem> {
-    let name = body.name.chars().count();
-    let password = body.password.as_ref().map(|password| password.chars().count());
-    if !(1..=NAME_CHARS_MAX).contains(&name) || body.name.trim().is_empty() {
-        return Err(Problem::validation(format!("The field name does not have 1 to {NAME_CHARS_MAX} characters.")));
-    }
-    if password.is_some_and(|password| !(PASSWORD_CHARS_MIN..=PASSWORD_CHARS_MAX).contains(&password)) {
-        let message =
-            format!("The field password does not have {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters.");
-        return Err(Problem::validation(message));
-    }
-    Ok(())
-}
-
-fn of_hash(error: HashError) -> Problem {
-    match error {
-        HashError::Overloaded => Problem::unavailable("Too many passwords are hashed at the moment; try again."),
-        HashError::Failed(_) => problem::of_defect(&error),
+fn check(body: &RegisterUserBody, email: &Email) -> Result<(), Problem> {
+    check_name("name", &body.name)?;
+    match &body.password {
+        Some(password) => check_password("password", password, &[email.given(), &body.name]),
+        None => Ok(()),
     }
 }

@@ -4,7 +4,9 @@
 //! travels (`cookie`).
 
 mod access;
+mod mailed;
 mod refresh;
 
 pub(super) use access::{AccessTokens, IssueError};
+pub(super) use mailed::{MailedKey, MailedToken};
 pub(super) use refresh::{RefreshKey, RefreshToken};

@@ -41,7 +41,7 @@ const RELAYED: &[(Sender, &[(&str, &str)])] =
     &[PROBES, (Sender::Service, &[("GET", "/internal/v1/heads"), ("GET", "/internal/v1/log")])];
 
 const AT_AUTH: &[(&str, bool)] =
-    &[("db", true), ("log", true), ("nats", false), ("redis", false), ("signing_key", false)];
+    &[("db", true), ("log", true), ("nats", false), ("redis", false), ("signing_key", false), ("mail", false)];
 const AT_CORE: &[(&str, bool)] = &[("db", true), ("log", true)];
 const AT_A_RELAY: &[(&str, bool)] = &[("db", true), ("nats", true)];
 const AT_A_BACKEND: &[(&str, bool)] = &[
@@ -66,6 +66,10 @@ pub(super) const LISTENERS: [Listener; 9] = [
                 Sender::Anybody,
                 &[
                     ("POST", "/auth/login"),
+                    ("POST", "/auth/register"),
+                    ("POST", "/auth/email/verify"),
+                    ("POST", "/auth/password/forgot"),
+                    ("POST", "/auth/password/reset"),
                     ("GET", "/.well-known/jwks.json"),
                     ("GET", "/.well-known/openid-configuration"),
                 ],
@@ -75,6 +79,7 @@ pub(super) const LISTENERS: [Listener; 9] = [
                 Sender::Person,
                 &[
                     ("GET", "/auth/me"),
+                    ("POST", "/auth/password/change"),
                     ("GET", "/auth/me/companies"),
                     ("GET", "/auth/me/access"),
                     ("GET", "/auth/sessions"),

@@ -1,0 +1,124 @@
+//! `POST /auth/email/verify`: an address becomes the person's who registered with it.
+//!
+//! Several may have registered with one address; whoever reads its mail and follows a link gets it, and the claim lets one
+//! alone. A company that they wanted is registered in the same append, pending and theirs, unless its slug is taken.
+
+use super::{append_by, count, named, not_good, of_secret, read_token};
+use crate::{
+    auth::{
+        Auth,
+        companies::register_owner,
+        lookup::Email,
+        race::{self, Outcome},
+        tokens::MailedToken,
+    },
+    shared::{
+        ambient,
+        client_ip::ClientIp,
+        extract::ApiJson,
+        problem::{self, Problem},
+        request_label::RequestLabel,
+        respond::{Receipted, Success, SuccessBody},
+    },
+};
+use axum::extract::State;
+use kisum_domains::{
+    Company, User,
+    company::{self, RegisterCompany},
+    user,
+};
+use kisum_events::{CompanyId, SecretPurpose, StreamName};
+use kisum_log::{Append, ClaimKey, Loaded, Receipt};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// What a mail brought.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VerifyBody {
+    /// The token behind the `#token=` of the link.
+    token: String,
+}
+
+/// Whose address it is now.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Verified {
+    /// The person.
+    user_id: Uuid,
+    /// The company that was registered with them, pending.
+    company_id: Option<Uuid>,
+    /// Whether they wanted a company whose slug is another's by now.
+    slug_taken: bool,
+}
+
+/// Shows that an address is one's own. From then on one can sign in.
+#[utoipa::path(post, path = "/auth/email/verify", tag = "credentials", request_body = VerifyBody,
+    responses((status = 200, description = "The address is the person's.", body = SuccessBody<Verified>)))]
+pub(super) async fn verify(
+    State(auth): State<Auth>,
+    ClientIp(address): ClientIp,
+    label: RequestLabel,
+    ApiJson(body): ApiJson<VerifyBody>,
+) -> Result<Receipted<Success<Verified>>, Problem> {
+    let token = read_token(&body.token)?;
+    count(&auth, "verify", &ClientIp(address).limit_key()).await?;
+    let (verified, receipt) = verify_once(&auth, &token, &label).await?;
+    tracing::info!(event = "email.verified", user_id = %token.user, "an address is somebody's");
+    Ok(Receipted::new(Success(verified), &receipt))
+}
+
+async fn verify_once(auth: &Auth, token: &MailedToken, label: &RequestLabel) -> Result<(Verified, Receipt), Problem> {
+    for _ in 0..race::ATTEMPTS_MAX {
+        let user = named(auth, token).await?;
+        let presented = token.presented(SecretPurpose::EmailVerification);
+        let events = user::verify_email(&user.state, &presented, auth.clock.now()).map_err(of_secret)?;
+        let mut append = append_by(token, label);
+        append.write(&user, events).map_err(problem::of_append)?;
+        claim_address(auth, &user, &mut append).await?;
+        let company = register_company(auth, token, &user.state, &mut append).await?;
+        if let Outcome::Done(receipt) = race::settle(auth.append(append).await)? {
+            let slug_taken = company.is_none() && user.state.requested_company.is_some();
+            let company_id = company.map(CompanyId::uuid);
+            return Ok((Verified { user_id: token.user.uuid(), company_id, slug_taken }, receipt));
+        }
+    }
+    Err(race::lost())
+}
+
+/// Takes the address for the person, unless it is theirs.
+async fn claim_address(auth: &Auth, user: &Loaded<User>, append: &mut Append) -> Result<(), Problem> {
+    let email = user.state.email.get().and_then(|text| Email::parse(text)).ok_or_else(not_good)?;
+    let claim = ClaimKey::email(&auth.lookup.email(&email));
+    match auth.log.claim_holder(&claim).await.map_err(problem::of_load)? {
+        None => append.claim(claim, &user.stream),
+        Some(holder) if holder == user.stream => {}
+        Some(_) => {
+            let message = "This address has an account already. Sign in to it, or ask for a new password.";
+            return Err(Problem::conflict("email_taken", message));
+        }
+    }
+    Ok(())
+}
+
+/// Registers the company that they wanted, where its slug is free.
+async fn register_company(
+    auth: &Auth,
+    token: &MailedToken,
+    user: &User,
+    append: &mut Append,
+) -> Result<Option<CompanyId>, Problem> {
+    let Some(requested) = user.requested_company.clone() else { return Ok(None) };
+    let claim = ClaimKey::slug(&requested.slug);
+    if auth.log.claim_holder(&claim).await.map_err(problem::of_load)?.is_some() {
+        return Ok(None);
+    }
+    let id = CompanyId::new(ambient::new_id());
+    let loaded = Loaded::<Company>::new_stream(StreamName::company(id));
+    let registration = RegisterCompany { slug: requested.slug, name: requested.name, owner: token.user };
+    let registered = company::register(&loaded.state, registration).map_err(|error| problem::of_defect(&error))?;
+    append.claim(claim, &loaded.stream);
+    register_owner(append, &loaded, id, registered, token.user)?;
+    Ok(Some(id))
+}

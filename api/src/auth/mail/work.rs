@@ -1,0 +1,220 @@
+//! Which events want a mail, and the rows that say so until it is sent.
+
+use kisum_events::{
+    AnyEvent, DecodeError, Envelope, EventId, PasswordCause, SecretId, SecretPurpose, Timestamp, UserEvent, UserId,
+};
+use sqlx::{PgConnection, PgPool};
+use std::time::Duration;
+
+/// How long somebody wants to hear of what happened to their account.
+const NOTICE_WANTED: Duration = Duration::from_secs(3 * 24 * 3600);
+
+/// What a mail says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Here is the secret that was asked for.
+    Secret(SecretPurpose),
+    /// Somebody tried to register with the address.
+    RegistrationAttempted,
+    /// The password is another.
+    PasswordSet,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [
+        Self::Secret(SecretPurpose::EmailVerification),
+        Self::Secret(SecretPurpose::PasswordReset),
+        Self::RegistrationAttempted,
+        Self::PasswordSet,
+    ];
+
+    /// Its name, in rows and metrics.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Secret(purpose) => purpose.name(),
+            Self::RegistrationAttempted => "registration_attempted",
+            Self::PasswordSet => "password_set",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A mail that an event wants.
+struct Wanted {
+    kind: Kind,
+    secret: Option<SecretId>,
+    /// Nobody wants it from then on.
+    until: Timestamp,
+}
+
+/// What an event wants to be sent to its person. Every kind of event is placed here on purpose.
+fn wanted(event: &UserEvent, recorded_at: Timestamp) -> Option<Wanted> {
+    let notice = |kind| Some(Wanted { kind, secret: None, until: recorded_at.plus(NOTICE_WANTED) });
+    match event {
+        UserEvent::SecretIssued { id, purpose, hash: _, expires_at } => {
+            Some(Wanted { kind: Kind::Secret(*purpose), secret: Some(*id), until: *expires_at })
+        }
+        UserEvent::RegistrationAttempted => notice(Kind::RegistrationAttempted),
+        UserEvent::PasswordSet { hash: _, cause: PasswordCause::Changed | PasswordCause::Reset } => {
+            notice(Kind::PasswordSet)
+        }
+        UserEvent::PasswordSet { hash: _, cause: PasswordCause::Initial | PasswordCause::Upgraded }
+        | UserEvent::Registered { .. }
+        | UserEvent::EmailVerified
+        | UserEvent::Suspended
+        | UserEvent::Reactivated
+        | UserEvent::SessionsEnded
+        | UserEvent::SecretUsed { .. }
+        | UserEvent::CompanyRequested { .. } => None,
+    }
+}
+
+/// Why events were not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TakeError {
+    /// An event that this program cannot read may want a mail: one that can must take it.
+    #[error("an event cannot be read")]
+    Unreadable(#[from] DecodeError),
+    /// The database is not there.
+    #[error("the database is unavailable")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Notes what events want, and that they were read, in one transaction. Answers whether there is new work.
+///
+/// # Errors
+/// [`TakeError`]; then nothing of it is noted.
+pub(super) async fn take(pool: &PgPool, events: &[Envelope], now: Timestamp) -> Result<bool, TakeError> {
+    let Some(last) = events.last() else { return Ok(false) };
+    let mut wants = Vec::new();
+    for envelope in events.iter().filter(|envelope| envelope.stream.kind() == "user") {
+        let AnyEvent::User(event) = envelope.decode()? else { continue };
+        let Ok(person) = envelope.stream.id().parse::<UserId>() else { continue };
+        // What has expired when it is first read was written long ago: this reads the log for the first time.
+        if let Some(wanted) = wanted(&event, envelope.recorded_at).filter(|wanted| now < wanted.until) {
+            wants.push((envelope, person, wanted));
+        }
+    }
+    let mut tx = pool.begin().await?;
+    let position = sqlx::query_scalar!("select position from mail_checkpoint for update").fetch_one(&mut *tx).await?;
+    let read = u64::try_from(position).unwrap_or(0);
+    wants.retain(|(envelope, _, _)| read < envelope.position);
+    for (envelope, person, wanted) in &wants {
+        sqlx::query!(
+            "insert into mail_work (event_id, person, kind, secret_id, recorded_at, until, due_at)
+             values ($1, $2, $3, $4, $5, $6, $5) on conflict (event_id) do nothing",
+            envelope.id.uuid(),
+            person.uuid(),
+            wanted.kind.name(),
+            wanted.secret.map(SecretId::uuid),
+            envelope.recorded_at.micros(),
+            wanted.until.micros()
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    let through = i64::try_from(last.position).unwrap_or(i64::MAX);
+    sqlx::query!("update mail_checkpoint set position = $1 where position < $1", through).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(!wants.is_empty())
+}
+
+/// Whether any of the events could want a mail, before anything is decoded.
+pub(super) fn concerns(events: &[Envelope]) -> bool {
+    events.iter().any(|envelope| envelope.stream.kind() == "user")
+}
+
+/// How far the log was read.
+///
+/// # Errors
+/// Whatever the database says.
+pub(super) async fn read_to(pool: &PgPool) -> Result<u64, sqlx::Error> {
+    let position = sqlx::query_scalar!("select position from mail_checkpoint").fetch_one(pool).await?;
+    Ok(u64::try_from(position).unwrap_or(0))
+}
+
+/// A mail to send.
+#[derive(Debug)]
+pub(super) struct Due {
+    /// The event that it follows from.
+    pub(super) event: EventId,
+    /// To whom.
+    pub(super) person: UserId,
+    /// What it says; none where a later program wrote it.
+    pub(super) kind: Option<Kind>,
+    /// The secret in it.
+    pub(super) secret: Option<SecretId>,
+    /// When the event was recorded.
+    pub(super) recorded_at: Timestamp,
+    /// From then on nobody wants it.
+    pub(super) until: Timestamp,
+    /// How often sending was tried.
+    pub(super) attempts: u32,
+}
+
+/// Locks the mail that is due the longest and that no other sender holds, until the transaction ends: a sender that dies
+/// lets go of it at once.
+///
+/// # Errors
+/// Whatever the database says.
+pub(super) async fn lock_due(conn: &mut PgConnection, now: Timestamp) -> Result<Option<Due>, sqlx::Error> {
+    let row = sqlx::query!(
+        "select event_id, person, kind, secret_id, recorded_at, until, attempts from mail_work
+         where due_at <= $1 order by due_at limit 1 for update skip locked",
+        now.micros()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Due {
+        event: EventId::new(row.event_id),
+        person: UserId::new(row.person),
+        kind: Kind::from_name(&row.kind),
+        secret: row.secret_id.map(SecretId::new),
+        recorded_at: Timestamp::from_micros(row.recorded_at),
+        until: Timestamp::from_micros(row.until),
+        attempts: u32::try_from(row.attempts).unwrap_or(0),
+    }))
+}
+
+/// Nothing is left to do about a mail.
+///
+/// # Errors
+/// Whatever the database says.
+pub(super) async fn done(conn: &mut PgConnection, event: EventId) -> Result<(), sqlx::Error> {
+    sqlx::query!("delete from mail_work where event_id = $1", event.uuid()).execute(conn).await.map(drop)
+}
+
+/// A mail is tried again then.
+///
+/// # Errors
+/// Whatever the database says.
+pub(super) async fn postpone(conn: &mut PgConnection, event: EventId, to: Timestamp) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update mail_work set attempts = attempts + 1, due_at = $2 where event_id = $1",
+        event.uuid(),
+        to.micros()
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// When the next mail is due, and when the event of the oldest that waits was recorded.
+///
+/// # Errors
+/// Whatever the database says.
+pub(super) async fn waiting(conn: &mut PgConnection) -> Result<Option<(Timestamp, Timestamp)>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select (select due_at from mail_work order by due_at limit 1) as due_at,
+                  (select recorded_at from mail_work order by recorded_at limit 1) as recorded_at"#
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row
+        .due_at
+        .zip(row.recorded_at)
+        .map(|(due, oldest)| (Timestamp::from_micros(due), Timestamp::from_micros(oldest))))
+}
