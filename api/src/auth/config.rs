@@ -5,7 +5,7 @@
 
 use super::{keyring::PrivateKeys, mail::Transport};
 use crate::shared::{
-    config::{ConfigError, Reader, Secret},
+    config::{ConfigError, Environment, Reader, Secret},
     env::Env,
     service_config::{Listeners, ServiceConfig, ServiceShape},
     signing_key::{KeyringFileError, SigningKey},
@@ -94,7 +94,10 @@ impl AuthConfig {
         let mut reader = Reader::new(env);
         let shape = ServiceShape { name: "auth", listeners: Listeners::PublicAndInternal, is_called: true };
         let service = ServiceConfig::read(&mut reader, shape);
-        let is_local = service.as_ref().is_some_and(|service| service.environment.is_local());
+        // By the variable alone: something else that is wrong must not make other values wrong. Without it nothing runs,
+        // and what it would forbid is not to be complained of.
+        let is_local =
+            reader.optional("ENVIRONMENT").is_none_or(|name| name.parse().is_ok_and(|it: Environment| it.is_local()));
         let access_max = if is_local { ACCESS_TTL_LOCAL_MAX_S } else { ACCESS_TTL_MAX_S };
         let access_ttl = reader.seconds_or("ACCESS_TOKEN_TTL", 1..=access_max, ACCESS_TTL_MAX_S);
         let idle_ttl = span(&mut reader, "REFRESH_TOKEN_TTL", IDLE_TTL_S);

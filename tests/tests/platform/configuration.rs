@@ -197,8 +197,10 @@ async fn what_only_a_developer_s_machine_may_do_is_refused_elsewhere() {
     let mut environment = good(Part::Auth).await;
     environment.insert("ENVIRONMENT".to_owned(), "production".to_owned());
     environment.insert("ACCESS_TOKEN_TTL".to_owned(), "900".to_owned());
+    environment.insert("SMTP_URL".to_owned(), "smtp://127.0.0.1:2525".to_owned());
     let ended = serve(Part::Auth, &environment).await;
-    assert_eq!((ended.code, ended.named()), (Some(EX_CONFIG), vec!["ACCESS_TOKEN_TTL"]), "{}", ended.stderr);
+    let refused = (Some(EX_CONFIG), vec!["ACCESS_TOKEN_TTL", "SMTP_URL"]);
+    assert_eq!((ended.code, ended.named()), refused, "{}", ended.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -107,9 +107,11 @@ async fn a_service_makes_the_connections_that_it_says_beside_its_pool() {
             0,
             "{part} makes connections that nobody counts"
         );
-        let mail = "select count(*) from pg_stat_activity where application_name = 'kisum-mail'";
+        let mail = format!(
+            "select count(*) from pg_stat_activity where usename = '{role}' and application_name = 'kisum-mail'"
+        );
         let wanted = i64::from(need.mail / 2);
-        assert_eq!(until(&mut conn, mail, |count| count >= wanted).await, wanted, "senders of {part}");
+        assert_eq!(until(&mut conn, &mail, |count| count >= wanted).await, wanted, "senders of {part}");
         for (kind, most) in [("append", need.appends), ("read", need.reads)] {
             let made = format!(
                 "select count(*) from pg_stat_activity where usename = '{role}' and application_name ~ '^kisum-{kind}-'"
