@@ -91,42 +91,31 @@ impl Aggregate for User {
                 self.requested_company = None;
                 self.forget_secrets(SecretPurpose::EmailVerification);
             }
-            UserEvent::PasswordSet { hash, cause } => {
+            UserEvent::PasswordSet { hash, cause: _ } => {
                 self.password_hash = hash.clone();
-                if ends_sessions(*cause) {
-                    self.sessions_ended = version;
+                if event.ends_sessions() {
                     // Whoever asked for a new password before has one.
                     self.forget_secrets(SecretPurpose::PasswordReset);
                 }
             }
-            UserEvent::Suspended => {
-                self.status = UserStatus::Suspended { since: version };
-                self.sessions_ended = version;
-            }
+            UserEvent::Suspended => self.status = UserStatus::Suspended { since: version },
             UserEvent::Reactivated => self.status = UserStatus::Active,
-            UserEvent::SessionsEnded => self.sessions_ended = version,
+            UserEvent::SessionsEnded | UserEvent::RegistrationAttempted => {}
             UserEvent::SecretIssued { id, purpose, hash, expires_at } => {
                 self.keep_secret(*id, *purpose, hash, *expires_at);
             }
             UserEvent::SecretUsed { id } => self.drop_secret(*id),
-            UserEvent::RegistrationAttempted => {}
             UserEvent::CompanyRequested { slug, name } => {
                 self.requested_company = Some(RequestedCompany { slug: slug.clone(), name: name.clone() });
             }
+        }
+        if event.ends_sessions() {
+            self.sessions_ended = version;
         }
     }
 
     fn person(&self, stream: &StreamName) -> Option<UserId> {
         stream.id().parse().ok()
-    }
-}
-
-/// Whether setting a password for that reason ends the person's sessions (ASVS 7.4). The first password finds none,
-/// and new parameters for the same password change nothing that a thief could know.
-pub const fn ends_sessions(cause: PasswordCause) -> bool {
-    match cause {
-        PasswordCause::Changed | PasswordCause::Reset => true,
-        PasswordCause::Initial | PasswordCause::Upgraded => false,
     }
 }
 

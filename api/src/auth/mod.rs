@@ -32,6 +32,7 @@ mod session_list;
 mod sessions;
 mod signed_in;
 mod start;
+mod stragglers;
 mod tokens;
 mod well_known;
 

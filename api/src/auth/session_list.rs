@@ -104,7 +104,7 @@ async fn select(auth: &Auth, user: UserId, page: &PageRequest<(i64, Uuid)>) -> R
            from (values (1)) as one (row)
            left join projection_checkpoint p on p.name = 'session_list_v1'
            left join session_list_v1 s
-               on s.user_id = $1 and s.ended_at is null and least(s.idle_until, s.absolute_until) > $2
+               on s.user_id = $1 and s.ended_at is null and not s.is_over and least(s.idle_until, s.absolute_until) > $2
                and (s.started_at, s.session_id) < ($3, $4)
            order by s.started_at desc, s.session_id desc limit $5"#,
         user.uuid(),

@@ -134,8 +134,8 @@ impl EndedAlong {
 /// 503 when the database cannot be read.
 pub(super) async fn make_room(auth: &Auth, user: UserId, append: &mut Append) -> Result<EndedAlong, Problem> {
     let surplus = listed(auth, user, SESSIONS_MAX - 1, GIVING_WAY_MAX).await?;
-    let sessions = write_ends(auth, surplus, SessionEndCause::Revoked, append).await?;
-    Ok(EndedAlong { cause: "too_many", sessions })
+    let ended = end_these(auth, surplus, SessionEndCause::Revoked, append).await?;
+    Ok(EndedAlong { cause: "too_many", ..ended })
 }
 
 /// Ends every session of a person but `keep`, in an append that is about more: write the person's stream first, since
@@ -165,14 +165,14 @@ pub(super) async fn end_all(
     }
     let mut ending = listed(auth, user, 0, ENDING_MAX).await?;
     ending.retain(|id| Some(*id) != keep);
-    let sessions = write_ends(auth, ending, cause, append).await?;
+    let ended = end_these(auth, ending, cause, append).await?;
     if let (Some(keep), Some(version)) = (keep, append.version_after(&StreamName::user(user))) {
         let kept: Loaded<Session> = auth.log.load(&StreamName::session(keep)).await.map_err(problem::of_load)?;
         if kept.state.user_id == Some(user) {
             append.write(&kept, session::keep(&kept.state, version)).map_err(problem::of_append)?;
         }
     }
-    Ok(EndedAlong { cause: name(cause), sessions })
+    Ok(ended)
 }
 
 /// Whether the attempt of a command, from 0, should end sessions in its own append.
@@ -197,15 +197,18 @@ async fn listed(auth: &Auth, user: UserId, offset: i64, limit: i64) -> Result<Ve
     Ok(ids.into_iter().map(SessionId::new).collect())
 }
 
-/// Adds the ends of those sessions that have not ended.
-async fn write_ends(
+/// Adds the ends of those of these sessions that have not ended.
+///
+/// # Errors
+/// 503 when the log cannot be read.
+pub(super) async fn end_these(
     auth: &Auth,
     ending: Vec<SessionId>,
     cause: SessionEndCause,
     append: &mut Append,
-) -> Result<Vec<(SessionId, Session)>, Problem> {
+) -> Result<EndedAlong, Problem> {
     let now = auth.clock.now();
-    let mut ended = Vec::new();
+    let mut sessions = Vec::new();
     for old in
         auth.log.load_all::<Session>(ending.into_iter().map(StreamName::session)).await.map_err(problem::of_load)?
     {
@@ -213,10 +216,10 @@ async fn write_ends(
         let end = session::end(&old.state, cause, auth.lifetimes.access, now);
         let (Ok(id), Ok(events)) = (old.stream.id().parse(), end) else { continue };
         if !events.is_empty() {
-            ended.push((id, append.write(&old, events).map_err(problem::of_append)?));
+            sessions.push((id, append.write(&old, events).map_err(problem::of_append)?));
         }
     }
-    Ok(ended)
+    Ok(EndedAlong { cause: name(cause), sessions })
 }
 
 /// Notes an ended session in Redis until its last access token has expired (contract, *Redis*). Nothing waits for it

@@ -20,6 +20,7 @@ use super::{
     refresh,
     seal::Seal,
     session_list, sessions,
+    stragglers::end_stragglers,
     tokens::{AccessTokens, MailedKey, RefreshKey},
     well_known,
 };
@@ -96,6 +97,7 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
     };
     let mail = mail::spawn(post, &shutdown, &mut running.tasks);
     running.tasks.spawn(keep_warm(auth.access.clone(), auth.redis.clone(), shutdown.clone()));
+    running.tasks.spawn(end_stragglers(auth.clone(), shutdown.clone()));
     let service = &config.service;
     let trust_file = service.trust_file.clone().unwrap_or_default();
     let trust = trust::watch_trust(&service.environment, &service.service, &trust_file)

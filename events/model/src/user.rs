@@ -90,3 +90,31 @@ events! {
         },
     }
 }
+
+impl PasswordCause {
+    /// Whether setting a password for that reason ends the person's sessions (ASVS 7.4). The first password finds none,
+    /// and new parameters for the same password change nothing that a thief could know.
+    pub const fn ends_sessions(self) -> bool {
+        match self {
+            Self::Changed | Self::Reset => true,
+            Self::Initial | Self::Upgraded => false,
+        }
+    }
+}
+
+impl UserEvent {
+    /// Whether the event ends every session that the person had before it, but one that the same append keeps.
+    pub const fn ends_sessions(&self) -> bool {
+        match self {
+            Self::PasswordSet { hash: _, cause } => cause.ends_sessions(),
+            Self::Suspended | Self::SessionsEnded => true,
+            Self::Registered { .. }
+            | Self::EmailVerified
+            | Self::Reactivated
+            | Self::SecretIssued { .. }
+            | Self::SecretUsed { .. }
+            | Self::RegistrationAttempted
+            | Self::CompanyRequested { .. } => false,
+        }
+    }
+}

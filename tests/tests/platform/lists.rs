@@ -5,7 +5,7 @@ mod routes;
 use kisum::local::databases::Database;
 use kisum_events::{
     CompanyId, Cursor, Envelope, Event, Log, MembershipEvent, MembershipId, SessionEndCause, SessionEvent, SessionId,
-    StreamName, TenantRole, Timestamp, UserId,
+    StreamName, TenantRole, Timestamp, UserEvent, UserId,
 };
 use kisum_log::{read, read_head};
 use kisum_projectors::{Committed, MemberList, Projection, SessionList, commit, read_checkpoint};
@@ -67,14 +67,22 @@ fn members_folded(events: &[Envelope]) -> Rows {
 /// `session_list_v1` from the events' JSON alone.
 fn sessions_folded(events: &[Envelope]) -> Rows {
     let (mut rows, mut newest) = (Rows::new(), i64::MIN);
-    for event in events.iter().filter(|event| event.stream.kind() == "session") {
+    for event in events.iter().filter(|event| matches!(event.stream.kind(), "session" | "user")) {
         let (id, data) = (event.stream.id().to_owned(), data_of(event));
         match event.event_type.as_str() {
+            "user.suspended" | "user.sessions_ended" | "user.password_set" => {
+                let changes_nothing = ["initial", "upgraded"].contains(&data["cause"].as_str().unwrap_or_default());
+                let live = rows.values_mut().filter(|row| row["user_id"] == id.as_str() && row["ended_at"].is_null());
+                if !changes_nothing {
+                    live.for_each(|row| row["is_over"] = json!(true));
+                }
+                continue;
+            }
             "session.started" => {
                 let row = json!({ "user_id": data["userId"], "amr": data["amr"].to_string(),
                     "started_at": event.recorded_at.micros(), "refreshed_at": null,
                     "idle_until": micros(&data["idleUntil"]), "absolute_until": micros(&data["absoluteUntil"]),
-                    "ended_at": null });
+                    "ended_at": null, "is_over": false });
                 rows.insert(id, row);
             }
             "session.refreshed" => {
@@ -82,6 +90,7 @@ fn sessions_folded(events: &[Envelope]) -> Rows {
                 row["refreshed_at"] = micros(&data["rotatedAt"]);
                 row["idle_until"] = micros(&data["idleUntil"]);
             }
+            "session.kept" => rows.entry(id).or_default()["is_over"] = json!(false),
             "session.ended" => rows.entry(id).or_default()["ended_at"] = json!(event.recorded_at.micros()),
             _ => continue,
         }
@@ -234,14 +243,23 @@ async fn sessions_are_the_same_in_batches_of_any_size_and_forgotten_when_their_t
         at(6, &session(4), &started(4, 50, 100)),
         // Forgotten by now, or never known where all comes at once; it may still be ended.
         at(7, &session(2), &ended(2)),
+        // Three of one person: the first and the second begin before all are ended, the second is kept.
+        at(8, &session(5), &started(9, 50, 100)),
+        at(9, &session(6), &started(9, 50, 100)),
+        at(10, &StreamName::user(UserId::new(Uuid::from_u128(9))), &UserEvent::SessionsEnded),
+        at(11, &session(6), &SessionEvent::Kept { user_version: 2 }),
+        at(12, &session(7), &started(9, 50, 100)),
+        at(13, &StreamName::user(UserId::new(Uuid::from_u128(1))), &UserEvent::EmailVerified),
     ];
     let wanted = sessions_folded(&log);
-    assert_eq!(wanted.len(), 3, "the second one's time is over: {wanted:?}");
+    assert_eq!(wanted.len(), 6, "the second one's time is over: {wanted:?}");
+    let over: Vec<_> = wanted.values().filter(|row| row["is_over"] == true).map(|row| &row["started_at"]).collect();
+    assert_eq!(over, [&json!(8_000_000)]);
     let mut conn = empty_database().await;
-    for (epoch, at_once) in (1..).zip([1, 2, 3, 7]) {
+    for (epoch, at_once) in (1..).zip([1, 2, 3, 13]) {
         follow::<SessionList>(&mut conn, epoch, &log, at_once).await;
         assert_eq!(sessions(&mut conn).await, wanted, "{at_once} at once");
-        follow::<SessionList>(&mut conn, epoch, &log, 7).await;
+        follow::<SessionList>(&mut conn, epoch, &log, 13).await;
         assert_eq!(sessions(&mut conn).await, wanted, "what comes again changes nothing");
     }
 }
