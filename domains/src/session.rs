@@ -8,7 +8,9 @@ use kisum_events::{Aggregate, AuthMethod, Sealed, SessionEndCause, SessionEvent,
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+mod assurance;
 mod refresh;
+pub use assurance::{Assurance, AssuranceLevel, STEP_UP_MAX, SessionOver, step_up};
 pub use refresh::{
     GRACE_AFTER_ROTATION, GRACE_UNTIL_USED_MAX, PREDECESSORS_MAX, Presented, RefreshError, RefreshOutcome,
     RefreshPolicy, refresh,
@@ -77,6 +79,9 @@ pub struct Session {
     /// wrote it down.
     #[serde(default)]
     pub user_version: u64,
+    /// When the person last proved again who they are; absent while they did so only at the start.
+    #[serde(default)]
+    pub stepped_up_at: Option<Timestamp>,
 }
 
 impl Session {
@@ -149,6 +154,11 @@ impl Aggregate for Session {
             }
             SessionEvent::ReuseDetected { generation: _ } => {}
             SessionEvent::Kept { user_version } => self.user_version = *user_version,
+            SessionEvent::SteppedUp { amr, at } => {
+                let fresh: Vec<_> = amr.iter().filter(|method| !self.amr.contains(method)).copied().collect();
+                self.amr.extend(fresh);
+                self.stepped_up_at = Some(*at);
+            }
             SessionEvent::Ended { user_id: _, cause, tokens_until } => {
                 self.status = SessionStatus::Ended { cause: *cause, tokens_until: *tokens_until };
                 // Nothing of an ended session is ever compared again, so nothing is kept.

@@ -6,7 +6,12 @@
 use kisum_events::{Aggregate, PasswordCause, Sealed, SecretPurpose, Slug, StreamName, UserEvent, UserId};
 use serde::{Deserialize, Serialize};
 
+mod factors;
 mod secret;
+pub use factors::{
+    AddFactor, ChangeFactorsError, FACTORS_MAX, Factor, Materials, NotAccepted, RECOVERY_CODES, add_factor,
+    issue_recovery_codes, may_change_factors, remove_factor, use_passkey, use_recovery_code, use_totp,
+};
 pub use secret::{
     IssueSecret, IssueSecretError, LIVE_SECRETS_MAX, MailedSecret, PresentedSecret, UseSecretError, find_secret,
     issue_secret, reset_password, sign_up, verify_email,
@@ -36,7 +41,7 @@ pub struct User {
     pub status: UserStatus,
     /// Whether the address was shown to be theirs.
     pub email_verified: bool,
-    /// Version of the event of this stream that last ended all their sessions, 0 when none did. The position of that
+    /// Version of the event of this stream that last ended all their sessions, or all but one, 0 when none did. The position of that
     /// event is the contract's `tokenVersion`.
     pub sessions_ended: u64,
     /// The address as it was given.
@@ -55,6 +60,15 @@ pub struct User {
     /// The company that they registered together with, until their address is shown to be theirs.
     #[serde(default)]
     pub requested_company: Option<RequestedCompany>,
+    /// Second factors, in the order in which they were added.
+    #[serde(default)]
+    pub factors: Vec<Factor>,
+    /// What the factors are checked with.
+    #[serde(default)]
+    pub factor_material: Sealed<Materials>,
+    /// SHA-256 of the recovery codes that are left, lower-case hex.
+    #[serde(default)]
+    pub recovery_codes: Sealed<Vec<String>>,
 }
 
 /// A company that is registered with its founder's address.
@@ -77,7 +91,8 @@ impl User {
 impl Aggregate for User {
     type Event = UserEvent;
     const STATE_SCHEMA: u16 = 1;
-    const SEALED: &'static [&'static str] = &["email", "name", "passwordHash", "secrets"];
+    const SEALED: &'static [&'static str] =
+        &["email", "name", "passwordHash", "secrets", "factorMaterial", "recoveryCodes"];
 
     fn evolve(&mut self, event: &UserEvent, version: u64) {
         match event {
@@ -108,6 +123,11 @@ impl Aggregate for User {
             UserEvent::CompanyRequested { slug, name } => {
                 self.requested_company = Some(RequestedCompany { slug: slug.clone(), name: name.clone() });
             }
+            UserEvent::FactorAdded { .. }
+            | UserEvent::FactorRemoved { .. }
+            | UserEvent::FactorUsed { .. }
+            | UserEvent::RecoveryCodesIssued { .. }
+            | UserEvent::RecoveryCodeUsed { .. } => self.evolve_factors(event),
         }
         if event.ends_sessions() {
             self.sessions_ended = version;

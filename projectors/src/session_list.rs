@@ -139,7 +139,7 @@ fn change_of(recorded: &Recorded<'_>) -> Result<Option<Change>, ApplyError> {
         SessionEvent::Refreshed { generation: _, rotated_at, idle_until, token_hash: _ } => {
             Some(Change::Refreshed { at: rotated_at.micros(), idle_until: idle_until.micros() })
         }
-        SessionEvent::ReuseDetected { generation: _ } => None,
+        SessionEvent::ReuseDetected { .. } | SessionEvent::SteppedUp { .. } => None,
         SessionEvent::Kept { user_version: _ } => Some(Change::Kept),
         SessionEvent::Ended { .. } => Some(Change::Ended { at: recorded_at }),
     })

@@ -6,8 +6,9 @@ use crate::story::{
 };
 use kisum_domains::{Company, Keyring, Membership, Module, Package, Session, Subscription, User};
 use kisum_events::{
-    Aggregate, AuthMethod, CompanyEvent, EntitlementCause, KeyringEvent, MembershipEvent, ModuleEvent, PackageEvent,
-    PasswordCause, PublicKey, Sealed, SessionEndCause, SessionEvent, SigningAlgorithm, SubscriptionEvent, UserEvent,
+    Aggregate, AuthMethod, CompanyEvent, EntitlementCause, FactorId, FactorKind, FactorMaterial, KeyringEvent,
+    MembershipEvent, ModuleEvent, PackageEvent, PasswordCause, PublicKey, Sealed, SessionEndCause, SessionEvent,
+    SigningAlgorithm, SubscriptionEvent, UserEvent,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Map, Value};
@@ -45,6 +46,10 @@ fn sealed() -> impl Strategy<Value = Sealed<String>> {
     prop_oneof![Just(Sealed::absent()), text().prop_map(Sealed::new)]
 }
 
+fn any_factor() -> impl Strategy<Value = FactorId> {
+    (1_u8..4).prop_map(|number| key(&format!("01890000-0000-7000-8006-0000000000{number:02x}")))
+}
+
 fn user_event() -> impl Strategy<Value = UserEvent> {
     let cause =
         select(&[PasswordCause::Initial, PasswordCause::Changed, PasswordCause::Reset, PasswordCause::Upgraded]);
@@ -58,6 +63,19 @@ fn user_event() -> impl Strategy<Value = UserEvent> {
             UserEvent::SessionsEnded,
             UserEvent::RegistrationAttempted,
         ]),
+        (any_factor(), sealed()).prop_map(|(id, text)| {
+            let material = |secret: &String| FactorMaterial { label: "mine".to_owned(), secret: secret.clone() };
+            let material = text.get().map_or_else(Sealed::absent, |text| Sealed::new(material(text)));
+            UserEvent::FactorAdded { id, kind: FactorKind::Totp, material }
+        }),
+        any_factor().prop_map(|id| UserEvent::FactorRemoved { id }),
+        (any_factor(), option::of(0_u64..5), sealed()).prop_map(|(id, step, secret)| UserEvent::FactorUsed {
+            id,
+            step,
+            secret
+        }),
+        vec(text(), 0..3).prop_map(|hashes| UserEvent::RecoveryCodesIssued { hashes: Sealed::new(hashes) }),
+        sealed().prop_map(|hash| UserEvent::RecoveryCodeUsed { hash }),
     ]
 }
 
@@ -80,6 +98,7 @@ fn session_event() -> impl Strategy<Value = SessionEvent> {
         ),
         (0_u32..40).prop_map(|generation| SessionEvent::ReuseDetected { generation }),
         (0_u64..40).prop_map(|user_version| SessionEvent::Kept { user_version }),
+        any_instant().prop_map(|at| SessionEvent::SteppedUp { amr: vec![AuthMethod::Otp], at }),
         (cause, any_instant()).prop_map(|(cause, tokens_until)| SessionEvent::Ended {
             user_id: user(1),
             cause,

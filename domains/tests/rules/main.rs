@@ -3,6 +3,7 @@
 mod access;
 mod catalog;
 mod company;
+mod factors;
 mod given;
 mod grants;
 mod keyring;

@@ -72,3 +72,7 @@ id!(
     /// One secret that was mailed to a person, good once.
     SecretId
 );
+id!(
+    /// One second factor of one person.
+    FactorId
+);

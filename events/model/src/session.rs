@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 pub enum AuthMethod {
     /// A password.
     Pwd,
+    /// A code of an app, by the clock.
+    Otp,
+    /// A passkey: possession of a key whose authenticator verified its user.
+    Pop,
+    /// A recovery code. RFC 8176 has no name for it.
+    Recovery,
 }
 
 /// Why a session ended.
@@ -86,6 +92,13 @@ events! {
         Kept = "session.kept" None {
             /// The version of the person's stream that it outlives.
             user_version: u64,
+        },
+        /// The person proved again who they are, by a second factor.
+        SteppedUp = "session.stepped_up" None {
+            /// How.
+            amr: Vec<AuthMethod>,
+            /// When.
+            at: Timestamp,
         },
     }
 }

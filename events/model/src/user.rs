@@ -1,6 +1,6 @@
 //! Events of a person: stream `user-{id}`, claim on the HMAC of the e-mail address.
 
-use crate::{Sealed, SecretId, Slug, Timestamp, event::events};
+use crate::{FactorId, Sealed, SecretId, Slug, Timestamp, event::events};
 use serde::{Deserialize, Serialize};
 
 /// Why a password was set.
@@ -34,6 +34,32 @@ impl SecretPurpose {
             Self::EmailVerification => "email_verification",
             Self::PasswordReset => "password_reset",
         }
+    }
+}
+
+/// What kind of second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FactorKind {
+    /// An app that shows codes by the clock (RFC 6238).
+    Totp,
+    /// A key pair of an authenticator (WebAuthn).
+    Passkey,
+}
+
+/// What a second factor is checked with, and what its owner calls it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FactorMaterial {
+    /// The owner's name for it.
+    pub label: String,
+    /// TOTP: the shared secret in base32. Passkey: the credential as JSON.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for FactorMaterial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FactorMaterial(…)")
     }
 }
 
@@ -88,6 +114,39 @@ events! {
             /// Its display name.
             name: String,
         },
+        /// A second factor was added. All other sessions end with it.
+        FactorAdded = "user.factor_added" None ["material"] {
+            /// Which.
+            id: FactorId,
+            /// What kind.
+            kind: FactorKind,
+            /// What it is checked with.
+            #[serde(default)] material: Sealed<FactorMaterial>,
+        },
+        /// A second factor was removed. All other sessions end with it.
+        FactorRemoved = "user.factor_removed" None {
+            /// Which.
+            id: FactorId,
+        },
+        /// A second factor was used, and something of it must not be used again.
+        FactorUsed = "user.factor_used" None ["secret"] {
+            /// Which.
+            id: FactorId,
+            /// TOTP: the step of the code, which is 30 s of the clock since 1970. No code up to it is good any more.
+            #[serde(default, skip_serializing_if = "Option::is_none")] step: Option<u64>,
+            /// Passkey: the credential as it is now, with its counter.
+            #[serde(default)] secret: Sealed<String>,
+        },
+        /// Recovery codes were issued; those before them are good no more.
+        RecoveryCodesIssued = "user.recovery_codes_issued" None ["hashes"] {
+            /// SHA-256 of each, lower-case hex.
+            #[serde(default)] hashes: Sealed<Vec<String>>,
+        },
+        /// A recovery code was used, and is good no more.
+        RecoveryCodeUsed = "user.recovery_code_used" None ["hash"] {
+            /// SHA-256 of it, lower-case hex.
+            #[serde(default)] hash: Sealed<String>,
+        },
     }
 }
 
@@ -107,10 +166,13 @@ impl UserEvent {
     pub const fn ends_sessions(&self) -> bool {
         match self {
             Self::PasswordSet { hash: _, cause } => cause.ends_sessions(),
-            Self::Suspended | Self::SessionsEnded => true,
+            Self::Suspended | Self::SessionsEnded | Self::FactorAdded { .. } | Self::FactorRemoved { .. } => true,
             Self::Registered { .. }
             | Self::EmailVerified
             | Self::Reactivated
+            | Self::FactorUsed { .. }
+            | Self::RecoveryCodesIssued { .. }
+            | Self::RecoveryCodeUsed { .. }
             | Self::SecretIssued { .. }
             | Self::SecretUsed { .. }
             | Self::RegistrationAttempted

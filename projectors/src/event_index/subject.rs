@@ -71,10 +71,18 @@ fn named_in(event: &AnyEvent) -> Option<UserId> {
             | UserEvent::SecretIssued { .. }
             | UserEvent::SecretUsed { .. }
             | UserEvent::RegistrationAttempted
-            | UserEvent::CompanyRequested { .. },
+            | UserEvent::CompanyRequested { .. }
+            | UserEvent::FactorAdded { .. }
+            | UserEvent::FactorRemoved { .. }
+            | UserEvent::FactorUsed { .. }
+            | UserEvent::RecoveryCodesIssued { .. }
+            | UserEvent::RecoveryCodeUsed { .. },
         )
         | AnyEvent::Session(
-            SessionEvent::Refreshed { .. } | SessionEvent::ReuseDetected { .. } | SessionEvent::Kept { .. },
+            SessionEvent::Refreshed { .. }
+            | SessionEvent::ReuseDetected { .. }
+            | SessionEvent::Kept { .. }
+            | SessionEvent::SteppedUp { .. },
         )
         // The superadmins that it lists are memberships; whoever became or ceased to be one has an event of their own.
         | AnyEvent::Company(

@@ -57,7 +57,36 @@ pub(super) fn write(kind: Kind, app_url: &str, token: Option<&MailedToken>) -> (
                 link("forgot-password")
             ),
         ),
+        Kind::FactorAdded => (
+            "A second factor was added",
+            of_factors(
+                "A second factor was added to your account at Kisum, and you were signed out everywhere else.",
+                &link,
+            ),
+        ),
+        Kind::FactorRemoved => (
+            "A second factor was removed",
+            of_factors(
+                "A second factor of your account at Kisum was removed, and you were signed out everywhere else.",
+                &link,
+            ),
+        ),
+        Kind::RecoveryCodesIssued => (
+            "You have new recovery codes",
+            of_factors(
+                "New recovery codes were made for your account at Kisum. Those before them are good no more.",
+                &link,
+            ),
+        ),
+        Kind::RecoveryCodeUsed => (
+            "A recovery code was used",
+            of_factors("A recovery code of your account at Kisum was used. It is good no more.", &link),
+        ),
     }
+}
+
+fn of_factors(what: &str, link: &impl Fn(&str) -> String) -> String {
+    format!("{what}\n\nIf it was not you, set a new password at once:\n\n{}\n", link("forgot-password"))
 }
 
 /// Whom a letter is from and to, and what it follows from.

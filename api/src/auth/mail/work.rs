@@ -18,14 +18,26 @@ pub(super) enum Kind {
     RegistrationAttempted,
     /// The password is another.
     PasswordSet,
+    /// There is another second factor.
+    FactorAdded,
+    /// There is one second factor less.
+    FactorRemoved,
+    /// There are other recovery codes.
+    RecoveryCodesIssued,
+    /// One of them was used.
+    RecoveryCodeUsed,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 8] = [
         Self::Secret(SecretPurpose::EmailVerification),
         Self::Secret(SecretPurpose::PasswordReset),
         Self::RegistrationAttempted,
         Self::PasswordSet,
+        Self::FactorAdded,
+        Self::FactorRemoved,
+        Self::RecoveryCodesIssued,
+        Self::RecoveryCodeUsed,
     ];
 
     /// Its name, in rows and metrics.
@@ -34,6 +46,10 @@ impl Kind {
             Self::Secret(purpose) => purpose.name(),
             Self::RegistrationAttempted => "registration_attempted",
             Self::PasswordSet => "password_set",
+            Self::FactorAdded => "factor_added",
+            Self::FactorRemoved => "factor_removed",
+            Self::RecoveryCodesIssued => "recovery_codes_issued",
+            Self::RecoveryCodeUsed => "recovery_code_used",
         }
     }
 
@@ -61,6 +77,10 @@ fn wanted(event: &UserEvent, recorded_at: Timestamp) -> Option<Wanted> {
         UserEvent::PasswordSet { hash: _, cause: PasswordCause::Changed | PasswordCause::Reset } => {
             notice(Kind::PasswordSet)
         }
+        UserEvent::FactorAdded { .. } => notice(Kind::FactorAdded),
+        UserEvent::FactorRemoved { .. } => notice(Kind::FactorRemoved),
+        UserEvent::RecoveryCodesIssued { .. } => notice(Kind::RecoveryCodesIssued),
+        UserEvent::RecoveryCodeUsed { .. } => notice(Kind::RecoveryCodeUsed),
         UserEvent::PasswordSet { hash: _, cause: PasswordCause::Initial | PasswordCause::Upgraded }
         | UserEvent::Registered { .. }
         | UserEvent::EmailVerified
@@ -68,6 +88,7 @@ fn wanted(event: &UserEvent, recorded_at: Timestamp) -> Option<Wanted> {
         | UserEvent::Reactivated
         | UserEvent::SessionsEnded
         | UserEvent::SecretUsed { .. }
+        | UserEvent::FactorUsed { .. }
         | UserEvent::CompanyRequested { .. } => None,
     }
 }

@@ -1,9 +1,10 @@
 //! One event of every type, with every field filled, so that its golden text shows the whole shape.
 
 use kisum_events::{
-    AddonEvent, AnyEvent, AuthMethod, CompanyEvent, EntitlementCause, EntitlementSource, KeyringEvent, LogEvent,
-    MembershipEvent, ModuleEntitlement, ModuleEvent, PackageEvent, PasswordCause, PublicKey, Sealed, SecretPurpose,
-    SessionEndCause, SessionEvent, SigningAlgorithm, SourceKind, SubscriptionEvent, TenantRole, Timestamp, UserEvent,
+    AddonEvent, AnyEvent, AuthMethod, CompanyEvent, EntitlementCause, EntitlementSource, FactorKind, FactorMaterial,
+    KeyringEvent, LogEvent, MembershipEvent, ModuleEntitlement, ModuleEvent, PackageEvent, PasswordCause, PublicKey,
+    Sealed, SecretPurpose, SessionEndCause, SessionEvent, SigningAlgorithm, SourceKind, SubscriptionEvent, TenantRole,
+    Timestamp, UserEvent,
 };
 use std::{fmt::Debug, str::FromStr};
 
@@ -23,6 +24,7 @@ fn sealed(text: &str) -> Sealed<String> {
 const USER: &str = "01890000-0000-7000-8000-0000000000a1";
 const COMPANY: &str = "01890000-0000-7000-8000-0000000000c1";
 const MEMBERSHIP: &str = "01890000-0000-7000-8000-0000000000b1";
+const FACTOR: &str = "01890000-0000-7000-8000-0000000000f1";
 const EVENT: &str = "01890000-0000-7000-8000-0000000000e1";
 const SECRET: &str = "01890000-0000-7000-8000-0000000000f1";
 const NOON: &str = "2026-03-01T12:00:00.000000Z";
@@ -75,6 +77,18 @@ fn user() -> Vec<UserEvent> {
         UserEvent::SecretUsed { id: key(SECRET) },
         UserEvent::RegistrationAttempted,
         UserEvent::CompanyRequested { slug: key("acme-live"), name: "Acme Live".to_owned() },
+        UserEvent::FactorAdded {
+            id: key(FACTOR),
+            kind: FactorKind::Totp,
+            material: Sealed::new(FactorMaterial {
+                label: "Phone".to_owned(),
+                secret: "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ".to_owned(),
+            }),
+        },
+        UserEvent::FactorRemoved { id: key(FACTOR) },
+        UserEvent::FactorUsed { id: key(FACTOR), step: Some(59_000_000), secret: sealed("{}") },
+        UserEvent::RecoveryCodesIssued { hashes: Sealed::new(vec![HASH.to_owned()]) },
+        UserEvent::RecoveryCodeUsed { hash: sealed(HASH) },
     ]
 }
 
@@ -99,6 +113,7 @@ fn session() -> Vec<SessionEvent> {
         SessionEvent::ReuseDetected { generation: 3 },
         SessionEvent::Ended { user_id: key(USER), cause: SessionEndCause::ReuseDetected, tokens_until: at(NOON) },
         SessionEvent::Kept { user_version: 4 },
+        SessionEvent::SteppedUp { amr: vec![AuthMethod::Otp], at: at(NOON) },
     ]
 }
 
