@@ -3,13 +3,16 @@
 //!
 //! Servers die with the test process, also when it is killed, and take their folders with them (`kisum::local`).
 
+pub mod account;
 pub mod askers;
+pub mod authenticator_app;
 pub mod cached;
 pub mod checker;
 pub mod collector;
 pub mod counted;
 pub mod demo;
 pub mod owner;
+pub mod passkey;
 pub mod post;
 pub mod processes;
 pub mod proxy;

@@ -3,7 +3,7 @@
 //! It owns the names, forms and limits of Auth's own variables. It refuses to start with a default where a wrong one
 //! would weaken something.
 
-use super::{keyring::PrivateKeys, mail::Transport};
+use super::{factors::Passkeys, keyring::PrivateKeys, mail::Transport};
 use crate::shared::{
     config::{ConfigError, Environment, Reader, Secret},
     env::Env,
@@ -83,6 +83,8 @@ pub(super) struct AuthConfig {
     pub(super) mail_from: Mailbox,
     /// What links in mails lead to.
     pub(super) app_url: String,
+    /// The domain that passkeys are bound to.
+    pub(super) webauthn_rp_id: String,
 }
 
 impl AuthConfig {
@@ -125,6 +127,7 @@ impl AuthConfig {
         let mail_transport = mail_transport(&mut reader, is_local);
         let mail_from = reader.parsed("MAIL_FROM", "a sender such as Kisum <no-reply@kisum.example>");
         let app_url = reader.base_url("APP_URL");
+        let webauthn_rp_id = read_rp_id(&mut reader);
         reader.build(|| {
             Some(Self {
                 service: service?,
@@ -149,6 +152,7 @@ impl AuthConfig {
                 mail_transport: mail_transport?,
                 mail_from: mail_from?,
                 app_url: app_url?,
+                webauthn_rp_id: webauthn_rp_id?,
             })
         })
     }
@@ -219,6 +223,16 @@ fn mail_transport(reader: &mut Reader<'_>, is_local: bool) -> Option<Transport> 
     transport
 }
 
+/// Passkeys are bound to it for ever, so nobody guesses it.
+fn read_rp_id(reader: &mut Reader<'_>) -> Option<String> {
+    let domain = reader.text("WEBAUTHN_RP_ID")?;
+    if Passkeys::new(&domain, &[]).is_err() {
+        reader.invalid("WEBAUTHN_RP_ID", "the domain that passkeys are bound to, such as kisum.example");
+        return None;
+    }
+    Some(domain)
+}
+
 fn span(reader: &mut Reader<'_>, name: &str, (least, most, usual): (u64, u64, u64)) -> Option<Duration> {
     reader.seconds_or(name, least..=most, usual)
 }
@@ -266,6 +280,7 @@ mod tests {
             ("SMTP_URL", "smtp://127.0.0.1:2525"),
             ("MAIL_FROM", "Kisum <no-reply@kisum.example>"),
             ("APP_URL", "https://app.kisum.example"),
+            ("WEBAUTHN_RP_ID", "kisum.example"),
         ]
         .into_iter()
         .collect()
@@ -315,6 +330,13 @@ mod tests {
         let short = env().with("JWKS_MAX_AGE", "2");
         assert!(faults(&short).is_empty());
         assert_eq!(faults(&short.with("ENVIRONMENT", "production")), ["JWKS_MAX_AGE"]);
+    }
+
+    #[test]
+    fn the_domain_of_passkeys_is_one() {
+        for bad in ["https://kisum.example", "no domain", "kisum.example/", "192.0.2.1"] {
+            assert_eq!(faults(&env().with("WEBAUTHN_RP_ID", bad)), ["WEBAUTHN_RP_ID"], "{bad}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::{
     Auth,
+    factors::{self, SecondFactorWanted},
     limiter::Attempt,
     lookup::Email,
     passwords::{HashError, Verdict},
@@ -20,19 +21,23 @@ use crate::shared::{
     observe,
     problem::{self, Problem, reason},
     request_label::RequestLabel,
-    respond::SuccessBody,
+    respond::{Success, SuccessBody},
     trace,
 };
-use axum::{extract::State, response::Response};
-use http::{HeaderMap, header};
+use axum::{
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, HeaderValue, header};
 use kisum_domains::{
     User,
     session::{self, Session, StartSession},
     user,
 };
-use kisum_events::{Actor, AuthMethod, Meta, PasswordCause, SessionId, StreamName, UserId};
+use kisum_events::{Actor, AuthMethod, Meta, PasswordCause, SessionId, StreamName, UserEvent, UserId};
 use kisum_log::{Append, ClaimKey, Loaded};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -53,9 +58,9 @@ pub(super) struct LoginBody {
 }
 
 /// What kind of client asks: decides how the refresh token travels.
-#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Client {
+pub(super) enum Client {
     /// It gets a cookie that scripts cannot read.
     #[default]
     Browser,
@@ -74,8 +79,15 @@ impl Client {
 
 /// Why nobody was signed in; a label of logs and metrics.
 #[derive(Clone, Copy)]
-enum Failure {
+pub(super) enum Failure {
+    /// Address or password.
     Credentials,
+    /// The second factor.
+    SecondFactor,
+    /// A passkey alone.
+    Passkey,
+    /// What was begun is over.
+    Over,
     Suspended,
     Limited,
     Overloaded,
@@ -86,6 +98,9 @@ impl Failure {
     const fn name(self) -> &'static str {
         match self {
             Self::Credentials => "credentials",
+            Self::SecondFactor => "second_factor",
+            Self::Passkey => "passkey",
+            Self::Over => "over",
             Self::Suspended => "suspended",
             Self::Limited => "limited",
             Self::Overloaded => "overloaded",
@@ -93,16 +108,27 @@ impl Failure {
         }
     }
 
-    fn note(self) {
+    pub(super) fn note(self) {
         metrics::counter!("kisum_login_total", "outcome" => self.name()).increment(1);
         tracing::info!(event = "login.failed", reason = self.name(), "nobody was signed in");
     }
 }
 
-/// Signs somebody in and starts a session.
+/// What a right password comes to.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes the answer, which is made of its parts")]
+enum LoggedIn {
+    /// The person has no second factor.
+    SignedIn(SignedIn),
+    /// The person has one: neither session nor token yet.
+    SecondFactorWanted(SecondFactorWanted),
+}
+
+/// Signs somebody in and starts a session, or asks for the second factor of whoever has one.
 #[utoipa::path(post, path = "/auth/login", tag = "sign-in", request_body = LoginBody,
-    responses((status = 200, description = "Signed in; a browser's refresh token stands in the cookie.",
-        body = SuccessBody<SignedIn>)))]
+    responses((status = 200, description = "Signed in, and a browser's refresh token stands in the cookie; or a second \
+        factor is wanted.", body = SuccessBody<LoggedIn>)))]
 pub(super) async fn login(
     State(auth): State<Auth>,
     ClientIp(address): ClientIp,
@@ -118,26 +144,59 @@ pub(super) async fn login(
         Failure::Limited.note();
         Problem::rate_limited(limited.retry_after_s)
     })?;
-    let client = Origin { ip: address.to_string(), agent: agent(&headers), label };
-    let outcome = sign_in(&auth, &account, body.password, client).await;
+    let origin = Origin::new(address, &headers, label);
+    let outcome = match sign_in(&auth, &account, (body.password, body.client), origin).await {
+        Ok(PasswordRight::Started(started)) => Ok(*started),
+        Ok(PasswordRight::SecondFactorWanted(wanted)) => {
+            // Half a sign-in is no failure, and makes no network known either.
+            auth.limiter.take_back(&attempt).await;
+            metrics::counter!("kisum_login_total", "outcome" => "second_factor_wanted").increment(1);
+            let mut response = Success(wanted).into_response();
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            return Ok(response);
+        }
+        Err(refusal) => Err(refusal),
+    };
+    conclude(&auth, outcome, Some(&attempt), body.client).await
+}
+
+/// What every sign-in ends with: the limits, the log line, the metric and the answer.
+///
+/// # Errors
+/// What the sign-in was refused with.
+pub(super) async fn conclude(
+    auth: &Auth,
+    outcome: Result<Started, Refusal>,
+    attempt: Option<&Attempt>,
+    client: Client,
+) -> Result<Response, Problem> {
     match outcome {
-        Ok(signed_in) => {
-            auth.limiter.succeeded(&attempt).await;
+        Ok(started) => {
+            if let Some(attempt) = attempt {
+                auth.limiter.succeeded(attempt).await;
+            }
             metrics::counter!("kisum_login_total", "outcome" => "succeeded").increment(1);
-            let (user, session) = (signed_in.user.0, signed_in.session.0);
+            let (user, session) = (started.user.0, started.session.0);
             observe::note_person(user, session, None);
             tracing::info!(event = "login.succeeded", user_id = %user, session_id = %session, "signed in");
-            signed_in.respond(&auth, body.client.way())
+            started.respond(auth, client.way())
         }
-        Err(refusal) => Err(refuse(&auth, &attempt, refusal).await),
+        Err(refusal) => Err(refuse(auth, attempt, refusal).await),
     }
 }
 
 /// Where a session starts from.
-struct Origin {
+pub(super) struct Origin {
     ip: String,
     agent: Option<String>,
     label: RequestLabel,
+}
+
+impl Origin {
+    /// The client of a request.
+    pub(super) fn new(address: IpAddr, headers: &HeaderMap, label: RequestLabel) -> Self {
+        Self { ip: address.to_string(), agent: agent(headers), label }
+    }
 }
 
 fn agent(headers: &HeaderMap) -> Option<String> {
@@ -146,7 +205,7 @@ fn agent(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Why a sign-in was refused, with what the client is told.
-struct Refusal {
+pub(super) struct Refusal {
     failure: Failure,
     problem: Problem,
 }
@@ -158,7 +217,25 @@ impl Refusal {
         Self { failure: Failure::Credentials, problem }
     }
 
-    fn suspended() -> Self {
+    /// Which of code, app or person was wrong is not said.
+    pub(super) fn second_factor() -> Self {
+        let problem = Problem::unauthorized("The second factor was not accepted.");
+        Self { failure: Failure::SecondFactor, problem }
+    }
+
+    /// Unknown passkey and wrong signature are one refusal.
+    pub(super) fn passkey() -> Self {
+        let problem = Problem::unauthorized("The passkey was not accepted; begin again.");
+        Self { failure: Failure::Passkey, problem }
+    }
+
+    /// The challenge was used up, or what it was about has changed.
+    pub(super) const fn over(problem: Problem) -> Self {
+        Self { failure: Failure::Over, problem }
+    }
+
+    /// They are who they are, and may not.
+    pub(super) fn suspended() -> Self {
         let problem = Problem::forbidden(reason::SUSPENDED, "This account is suspended.");
         Self { failure: Failure::Suspended, problem }
     }
@@ -182,20 +259,21 @@ impl From<HashError> for Refusal {
     }
 }
 
-/// Only a wrong password counts against the limits: what was no guess must not use them up.
-async fn refuse(auth: &Auth, attempt: &Attempt, refusal: Refusal) -> Problem {
+/// Only what was wrong counts against the limits: what was no guess must not use them up.
+async fn refuse(auth: &Auth, attempt: Option<&Attempt>, refusal: Refusal) -> Problem {
     refusal.failure.note();
-    match refusal.failure {
-        Failure::Credentials => {}
-        Failure::Suspended | Failure::Limited | Failure::Overloaded | Failure::Unavailable => {
-            auth.limiter.take_back(attempt).await;
-        }
+    match (refusal.failure, attempt) {
+        (Failure::Credentials | Failure::SecondFactor | Failure::Passkey, _) | (_, None) => {}
+        (
+            Failure::Over | Failure::Suspended | Failure::Limited | Failure::Overloaded | Failure::Unavailable,
+            Some(attempt),
+        ) => auth.limiter.take_back(attempt).await,
     }
     refusal.problem
 }
 
 /// A person with a session that has just started.
-struct Started {
+pub(super) struct Started {
     user: (UserId, User),
     session: (SessionId, Session),
     token: RefreshToken,
@@ -208,7 +286,18 @@ impl Started {
     }
 }
 
-async fn sign_in(auth: &Auth, account: &str, password: String, origin: Origin) -> Result<Started, Refusal> {
+/// What comes after a right password.
+enum PasswordRight {
+    Started(Box<Started>),
+    SecondFactorWanted(SecondFactorWanted),
+}
+
+async fn sign_in(
+    auth: &Auth,
+    account: &str,
+    (password, client): (String, Client),
+    origin: Origin,
+) -> Result<PasswordRight, Refusal> {
     let holder = auth.log.claim_holder(&ClaimKey::email(account)).await.map_err(problem::of_load)?;
     let known: Option<UserId> = holder.and_then(|stream| stream.id().parse().ok());
     // Nobody has the nil id: an unknown address costs the same reads as a known one.
@@ -220,20 +309,49 @@ async fn sign_in(auth: &Auth, account: &str, password: String, origin: Origin) -
     if !loaded.state.is_active() {
         return Err(Refusal::suspended());
     }
-    let started = start_session(auth, id, loaded, stored.as_deref(), origin).await?;
+    let come = if loaded.state.has_second_factor() {
+        let wanted = factors::want_second_factor(auth, (id, &loaded.state), account, client).await?;
+        PasswordRight::SecondFactorWanted(wanted)
+    } else {
+        let show = |user: &User| show_password(user, stored.as_deref());
+        PasswordRight::Started(Box::new(start_session(auth, id, loaded, show, origin).await?))
+    };
     if outdated {
         tokio::spawn(upgrade_password(auth.clone(), id, password, stored));
     }
-    Ok(started)
+    Ok(come)
 }
 
-/// Starts a session of somebody whose password was right, unless they changed in the meantime: the append guards the
-/// person's stream.
-async fn start_session(
+/// What a person has shown, on one state of theirs.
+pub(super) struct Shown {
+    /// How they proved who they are.
+    pub(super) amr: Vec<AuthMethod>,
+    /// What to append to their stream together with the session: what is good once is good no more.
+    pub(super) events: Vec<UserEvent>,
+}
+
+/// A password that was verified is enough while it is still theirs, and while they have no second factor.
+fn show_password(user: &User, verified: Option<&str>) -> Result<Shown, Refusal> {
+    if user.password_hash.get().map(String::as_str) != verified {
+        return Err(Refusal::credentials());
+    }
+    if user.has_second_factor() {
+        // Added at this very moment: whoever begins again is asked for it.
+        return Err(race::lost().into());
+    }
+    Ok(Shown { amr: vec![AuthMethod::Pwd], events: Vec::new() })
+}
+
+/// Starts a session of somebody who has shown who they are. What they have shown is looked at anew on every state that
+/// the person may have changed to in the meantime: the append names the version of the person's stream.
+///
+/// # Errors
+/// [`Refusal`] when they may not, or it is worth nothing any more.
+pub(super) async fn start_session(
     auth: &Auth,
     id: UserId,
     mut user: Loaded<User>,
-    verified: Option<&str>,
+    show: impl Fn(&User) -> Result<Shown, Refusal>,
     origin: Origin,
 ) -> Result<Started, Refusal> {
     let session_id = SessionId::new(ambient::new_id());
@@ -241,7 +359,7 @@ async fn start_session(
     let session = Loaded::<Session>::new_stream(StreamName::session(session_id));
     let command = StartSession {
         user_id: id,
-        amr: vec![AuthMethod::Pwd],
+        amr: Vec::new(),
         token_hash: token.hash(),
         ip: Some(origin.ip),
         agent: origin.agent,
@@ -250,12 +368,17 @@ async fn start_session(
         user_version: user.version,
     };
     for _ in 0..race::ATTEMPTS_MAX {
-        let command = StartSession { user_version: user.version, ..command.clone() };
-        let events =
+        let Shown { amr, events } = show(&user.state)?;
+        let command = StartSession { amr, user_version: user.version, ..command.clone() };
+        let started =
             session::start(&session.state, command, auth.clock.now()).map_err(|error| problem::of_defect(&error))?;
         let mut append = append_for(Actor::User(id), &origin.label);
-        append.guard(&user);
-        let state = append.write(&session, events).map_err(problem::of_append)?;
+        if events.is_empty() {
+            append.guard(&user);
+        } else {
+            append.write(&user, events).map_err(problem::of_append)?;
+        }
+        let state = append.write(&session, started).map_err(problem::of_append)?;
         let given_way = sessions::make_room(auth, id, &mut append).await?;
         match race::settle(auth.append(append).await)? {
             Outcome::Done(_) => {
@@ -266,9 +389,6 @@ async fn start_session(
         }
         if !user.state.is_active() {
             return Err(Refusal::suspended());
-        }
-        if user.state.password_hash.get().map(String::as_str) != verified {
-            return Err(Refusal::credentials());
         }
     }
     Err(race::lost().into())

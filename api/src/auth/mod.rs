@@ -8,6 +8,7 @@ mod companies;
 mod config;
 mod cookie;
 mod credentials;
+mod factors;
 mod internal;
 mod keyring;
 mod limiter;
@@ -38,6 +39,7 @@ mod well_known;
 
 use self::{
     access::Access,
+    factors::{Challenges, Passkeys},
     keyring::Keys,
     limiter::{Limiter, LoginLimiter},
     logs::Logs,
@@ -94,6 +96,10 @@ struct Parts {
     limits: Limiter,
     /// Derives what is mailed.
     mailed_key: MailedKey,
+    /// Proofs that have begun.
+    challenges: Challenges,
+    /// The relying party of passkeys.
+    passkeys: Passkeys,
 }
 
 impl Auth {

@@ -14,6 +14,7 @@ use kisum_domains::{Session, User};
 use kisum_events::{SessionId, Timestamp, UserId};
 use kisum_log::Loaded;
 use serde::Serialize;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// The tokens of a client that has signed in or refreshed.
@@ -81,8 +82,7 @@ pub(super) fn respond(
 ) -> Result<Response, Problem> {
     let now = auth.clock.now();
     let ends_at = session.1.ends_at().unwrap_or(now);
-    let issued = auth.access_tokens.issue(user.0, session.0, (signed_in_at(session.0), ends_at), now);
-    let (access_token, lives) = issued.map_err(IssueError::into_problem)?;
+    let (access_token, lives) = issue(auth, user.0, session)?;
     let body = SignedIn {
         access_token,
         expires_in: lives.as_secs(),
@@ -101,9 +101,21 @@ pub(super) fn respond(
     Ok(response)
 }
 
-/// When the person proved who they are: the id of a session is a UUIDv7 drawn at that moment. An id of another kind
-/// says nothing, and "long ago" is the answer that gives nothing away.
-fn signed_in_at(session: SessionId) -> Timestamp {
+/// Issues an access token of a session, and says how long it lives.
+///
+/// # Errors
+/// 503 while there is no key to sign with, 500 when it cannot be made.
+pub(super) fn issue(auth: &Auth, user: UserId, session: (SessionId, &Session)) -> Result<(String, Duration), Problem> {
+    let now = auth.clock.now();
+    let ends_at = session.1.ends_at().unwrap_or(now);
+    let assurance = session.1.assurance(started_at(session.0));
+    let issued = auth.access_tokens.issue(user, session.0, (assurance, ends_at), now);
+    issued.map_err(IssueError::into_problem)
+}
+
+/// When a session started, which is when its person proved who they are: its id is a UUIDv7 drawn at that moment. An id
+/// of another kind says nothing, and "long ago" is the answer that gives nothing away.
+pub(super) fn started_at(session: SessionId) -> Timestamp {
     let (seconds, nanos) = session.uuid().get_timestamp().map_or((0, 0), |at| at.to_unix());
     let micros = seconds.saturating_mul(1_000_000).saturating_add(u64::from(nanos) / 1000);
     Timestamp::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
@@ -134,10 +146,7 @@ pub(super) struct FreshToken {
 /// # Errors
 /// 500 when a token cannot be made.
 pub(super) fn fresh_token(auth: &Auth, user: UserId, session: (SessionId, &Session)) -> Result<Response, Problem> {
-    let now = auth.clock.now();
-    let ends_at = session.1.ends_at().unwrap_or(now);
-    let issued = auth.access_tokens.issue(user, session.0, (signed_in_at(session.0), ends_at), now);
-    let (access_token, lives) = issued.map_err(|error: IssueError| problem::of_defect(&error))?;
+    let (access_token, lives) = issue(auth, user, session)?;
     let body = FreshToken { access_token, expires_in: lives.as_secs(), token_type: "Bearer" };
     let mut response = Success(body).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -7,7 +7,9 @@ use super::{
     access::{Access, ContextCache, Snapshots, keep_warm},
     companies,
     config::AuthConfig,
-    credentials, internal, keyring,
+    credentials,
+    factors::{self, Challenges, Passkeys},
+    internal, keyring,
     limiter::{Limiter, LoginLimiter},
     login, logout, logout_all,
     logs::Logs,
@@ -175,6 +177,9 @@ fn assemble(
         session_list: running.session_list.clone(),
         limits,
         mailed_key: MailedKey::new(&config.refresh_key),
+        challenges: Challenges::new(log.pool().clone(), clock.clone()),
+        passkeys: Passkeys::new(&config.webauthn_rp_id, &config.service.cors_origins)
+            .map_err(failed("WEBAUTHN_RP_ID"))?,
         log,
     })))
 }
@@ -231,6 +236,7 @@ fn public_routes() -> OpenApiRouter<Auth> {
         .routes(routes!(well_known::openid_configuration))
         .merge(credentials::routes())
         .merge(companies::routes())
+        .merge(factors::routes())
 }
 
 async fn head(log: EventLog) -> Result<(), String> {

@@ -151,6 +151,8 @@ fn auth(variables: &mut Variables, at: &Addresses<'_>, secrets: &Secrets) -> Res
     variables.set("LOOKUP_KEY", secrets.lookup_key()?);
     variables.set("CACHE_MAC_KEY", secrets.cache_mac_key()?);
     variables.set("CORS_ORIGINS", format!("{FRONTEND_ORIGINS},{}", at.public(Part::Auth)));
+    // The host of the frontends' origins.
+    variables.set("WEBAUTHN_RP_ID", "localhost");
     variables.set("CORE_INTERNAL_URL", at.ops(Part::Core));
     variables.set("AUTH_LOG_URLS", at.ops(Part::RelayAuth));
     variables.set("CORE_LOG_URLS", at.ops(Part::RelayCore));

@@ -16,6 +16,7 @@ mod credentials;
 mod edges;
 mod epoch;
 mod event_index;
+mod factors;
 mod flipped_bytes;
 mod follow;
 mod freshness;

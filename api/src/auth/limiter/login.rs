@@ -10,6 +10,11 @@ use super::{Limit, Limited, Limiter};
 const ACCOUNT: Limit = Limit { max: 20, window_s: 15 * 60 };
 /// Failures from one network within its window.
 const NETWORK: Limit = Limit { max: 300, window_s: 60 };
+/// Wrong second factors of one account within its window. Whoever knows a password and guesses at six digits, of which
+/// three are right at any time, finds them within a year with a chance of one in twenty.
+const SECOND_FACTOR: Limit = Limit { max: 50, window_s: 24 * 3600 };
+/// Sign-ins by passkey that one network begins or finishes within its window.
+const PASSKEYS: Limit = Limit { max: 300, window_s: 60 };
 /// How long a network stays known to an account after a sign-in.
 const KNOWN_S: u64 = 30 * 24 * 3600;
 
@@ -19,7 +24,7 @@ pub(in crate::auth) struct LoginLimiter(Limiter);
 
 /// An attempt that has been counted. Dropping it leaves it counted, as a failure is.
 pub(in crate::auth) struct Attempt {
-    keys: [(String, Limit); 2],
+    keys: Vec<(String, Limit)>,
     known_key: String,
 }
 
@@ -31,12 +36,35 @@ impl LoginLimiter {
 
     /// Counts an attempt, or refuses it.
     pub(in crate::auth) async fn begin(&self, account: &str, network: &str) -> Result<Attempt, Limited> {
+        self.begin_with(account, network, None).await
+    }
+
+    /// Counts an attempt at a second factor like one at a password, and against a limit of its own: a password cannot be
+    /// found by trying, six digits can.
+    pub(in crate::auth) async fn begin_second_factor(&self, account: &str, network: &str) -> Result<Attempt, Limited> {
+        self.begin_with(account, network, Some(("ratelimit:second-factor", SECOND_FACTOR))).await
+    }
+
+    /// Counts what a network asks of passkeys, or refuses it.
+    pub(in crate::auth) async fn pass_passkey(&self, network: &str) -> Result<(), Limited> {
+        self.0.allow(&format!("ratelimit:passkey:ip:{network}"), PASSKEYS).await
+    }
+
+    async fn begin_with(
+        &self,
+        account: &str,
+        network: &str,
+        besides: Option<(&str, Limit)>,
+    ) -> Result<Attempt, Limited> {
         let known_key = format!("ratelimit:login:known:{account}:{network}");
-        let account_key = match self.0.is_remembered(&known_key).await {
-            true => format!("ratelimit:login:email:{account}:{network}"),
-            false => format!("ratelimit:login:email:{account}"),
+        let known = self.0.is_remembered(&known_key).await;
+        let of_account = |prefix: &str| match known {
+            true => format!("{prefix}:{account}:{network}"),
+            false => format!("{prefix}:{account}"),
         };
-        let keys = [(account_key, ACCOUNT), (format!("ratelimit:login:ip:{network}"), NETWORK)];
+        let mut keys =
+            vec![(of_account("ratelimit:login:email"), ACCOUNT), (format!("ratelimit:login:ip:{network}"), NETWORK)];
+        keys.extend(besides.map(|(prefix, limit)| (of_account(prefix), limit)));
         let attempt = Attempt { keys, known_key };
         let mut limited = None;
         for (key, limit) in &attempt.keys {
@@ -71,7 +99,7 @@ impl LoginLimiter {
 
 #[cfg(test)]
 mod tests {
-    use super::{ACCOUNT, LoginLimiter};
+    use super::{ACCOUNT, LoginLimiter, SECOND_FACTOR};
     use crate::{
         auth::{limiter::Limiter, redis::Redis},
         shared::ambient::Clock,
@@ -100,6 +128,23 @@ mod tests {
         assert!(limiter.begin("another", "198.51.100.1").await.is_ok());
         clock.advance(Duration::from_secs(ACCOUNT.window_s));
         assert!(limiter.begin("account", "198.51.100.1").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn wrong_second_factors_are_limited_by_the_day_and_a_known_network_has_its_own_count() {
+        let (limiter, clock) = without_redis();
+        let attempt = limiter.begin("account", "192.0.2.1").await.ok();
+        limiter.succeeded(&attempt.unwrap()).await;
+        for attempt in 0..SECOND_FACTOR.max {
+            if attempt % ACCOUNT.max == 0 {
+                clock.advance(Duration::from_secs(ACCOUNT.window_s));
+            }
+            assert!(limiter.begin_second_factor("account", "203.0.113.66").await.is_ok(), "{attempt}");
+        }
+        clock.advance(Duration::from_secs(ACCOUNT.window_s));
+        assert!(limiter.begin_second_factor("account", "203.0.113.66").await.is_err());
+        assert!(limiter.begin_second_factor("account", "192.0.2.1").await.is_ok());
+        assert!(limiter.begin("account", "203.0.113.66").await.is_ok(), "their passwords are another matter");
     }
 
     #[tokio::test]

@@ -148,7 +148,15 @@ async fn deliver(post: &Post, due: &Due) -> Result<Outcome, SendError> {
             Some(token)
         }
         (Kind::Secret(_), None) => return Ok(Outcome::GivenUp("not_good")),
-        (Kind::RegistrationAttempted | Kind::PasswordSet, _) => None,
+        (
+            Kind::RegistrationAttempted
+            | Kind::PasswordSet
+            | Kind::FactorAdded
+            | Kind::FactorRemoved
+            | Kind::RecoveryCodesIssued
+            | Kind::RecoveryCodeUsed,
+            _,
+        ) => None,
     };
     Ok(hand_over(post, due, &person, (kind, token.as_ref())).await)
 }

@@ -9,6 +9,7 @@ use crate::{
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use kisum_domains::session::Assurance;
 use kisum_events::{SessionId, Timestamp, UserId};
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
@@ -84,8 +85,8 @@ impl AccessTokens {
         self.inner.keys.signer(now).map(drop).ok_or(IssueError::NoKey)
     }
 
-    /// A token for `session`, whose person proved who they are at `auth_time` with a single factor, and how long it
-    /// lives: never beyond the session's own end.
+    /// A token for `session`, whose person proved who they are as `assurance` says, and how long it lives: never
+    /// beyond the session's own end.
     ///
     /// # Errors
     /// When no key is here, there is no randomness, or the key cannot sign, which a key that was read once does not do.
@@ -93,7 +94,7 @@ impl AccessTokens {
         &self,
         user: UserId,
         session: SessionId,
-        (auth_time, ends_at): (Timestamp, Timestamp),
+        (assurance, ends_at): (Assurance, Timestamp),
         now: Timestamp,
     ) -> Result<(String, Duration), IssueError> {
         let inner = &*self.inner;
@@ -107,8 +108,8 @@ impl AccessTokens {
             jti: URL_SAFE_NO_PAD.encode(ambient::random::<JTI_BYTES>()?),
             iat: now.seconds(),
             exp: now.plus(lives).seconds(),
-            auth_time: auth_time.seconds(),
-            acr: "aal1",
+            auth_time: assurance.at.seconds(),
+            acr: assurance.level.name(),
         };
         let mut token = format!("{}.{}", signer.header, URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims)?));
         let signature = signer.key.sign(token.as_bytes())?;
@@ -127,6 +128,7 @@ impl AccessTokens {
 mod tests {
     use super::AccessTokens;
     use crate::auth::keyring::tests::{AUDIENCE, ISSUER, NOW, ed25519, keys_of, rsa};
+    use kisum_domains::session::{Assurance, AssuranceLevel};
     use kisum_events::{SessionId, Timestamp, UserId};
     use std::time::Duration;
 
@@ -143,7 +145,8 @@ mod tests {
 
     fn issue(tokens: &AccessTokens, ends_at: Timestamp) -> (String, Duration) {
         let (user, session) = ids();
-        tokens.issue(user, session, (NOW, ends_at), NOW).unwrap()
+        let assurance = Assurance { level: AssuranceLevel::Aal1, at: NOW };
+        tokens.issue(user, session, (assurance, ends_at), NOW).unwrap()
     }
 
     async fn is_accepted(tokens: &AccessTokens, token: &str) -> bool {
