@@ -13,7 +13,7 @@ mod prove;
 mod recovery;
 mod register;
 mod second_factor;
-mod step_up;
+pub(super) mod step_up;
 mod totp;
 
 pub(super) use challenges::Challenges;

@@ -48,13 +48,18 @@ impl FromRequestParts<Auth> for SteppedUp {
 
     async fn from_request_parts(parts: &mut Parts, auth: &Auth) -> Result<Self, Problem> {
         let person = Person::from_request_parts(parts, auth).await?;
-        let session = load_session(auth, person.session).await?;
-        if assurance(&session, person.session).is_stepped_up(auth.clock.now()) {
-            Ok(Self(person))
-        } else {
-            Err(step_up_required())
-        }
+        require_step_up(auth, person).await.map(|()| Self(person))
     }
+}
+
+/// The same check of a person who came by another way than a request's own token.
+///
+/// # Errors
+/// 403 `step_up_required`; 503 when the log cannot be read.
+pub(in crate::auth) async fn require_step_up(auth: &Auth, person: Person) -> Result<(), Problem> {
+    let session = load_session(auth, person.session).await?;
+    let is_enough = assurance(&session, person.session).is_stepped_up(auth.clock.now());
+    if is_enough { Ok(()) } else { Err(step_up_required()) }
 }
 
 /// What a session is worth now.

@@ -85,6 +85,55 @@ async fn a_challenge_is_good_for_five_attempts() {
     signed(&second_factor(&demo, &challenge, "totp", &code).await);
 }
 
+/// security 4
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_second_factors_count_like_wrong_passwords() {
+    let demo = demo::shared().await;
+    let account = Account::new(&demo).await;
+    let (_, _, codes) = add_app(&demo, &account.sign_in(&demo).await.access).await;
+    for _ in 0..4 {
+        let challenge = account.begin(&demo).await;
+        for _ in 0..5 {
+            assert_eq!(words(&second_factor(&demo, &challenge, "totp", "000000x").await), REFUSED);
+        }
+    }
+    // Twenty: nothing more is tried from here for a while, neither a password nor a code.
+    assert_eq!(words(&account.login(&demo).await), "429 rate_limited");
+    let (other, limited) = (Account::new(&demo).await, codes);
+    let (_, _, codes) = add_app(&demo, &other.sign_in(&demo).await.access).await;
+    let challenge = other.begin(&demo).await;
+    assert_eq!(words(&second_factor(&demo, &challenge, "recovery", &limited[0]).await), REFUSED);
+    signed(&second_factor(&demo, &challenge, "recovery", &codes[0]).await);
+}
+
+/// security 8: whoever signs in by password while a factor is added is in neither before nor after.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_session_that_began_without_the_factor_outlives_its_adding() {
+    let demo = demo::shared().await;
+    for _ in 0..6 {
+        let account = Account::new(&demo).await;
+        let person = account.sign_in(&demo).await;
+        let offer = post(&demo, Some(&person.access), "/auth/factors/totp", json!({})).await;
+        let code = App::new(&text(&offer, "/secret")).code().await;
+        let body = json!({ "challenge": text(&offer, "/challenge"), "code": code });
+        let add = post(&demo, Some(&person.access), "/auth/factors", body);
+        let logins = futures_util::future::join_all((0..4).map(|_| account.login(&demo)));
+        let (added, logins) = tokio::join!(add, logins);
+        assert_eq!(added.status, 201, "{added}");
+        for login in logins {
+            if part(&login, "/accessToken").is_string() {
+                assert_eq!(me(&demo, &text(&login, "/accessToken")).await, "401 session_revoked");
+                let refresh = json!({ "refreshToken": text(&login, "/refreshToken") });
+                assert_eq!(words(&post(&demo, None, "/auth/refresh", refresh).await), "401 session_revoked");
+            } else {
+                let is_kept_out = part(&login, "/mfaRequired") == json!(true) || login.status == 409;
+                assert!(is_kept_out, "{login}");
+            }
+        }
+        assert_eq!(me(&demo, &person.access).await, "200", "whoever added it stays");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_who_use_one_challenge_at_once_one_signs_in() {
     let demo = demo::shared().await;
