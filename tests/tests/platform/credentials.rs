@@ -5,6 +5,7 @@ use kisum::{
     platform::{Answer, Ask},
 };
 use kisum_tests::{
+    account::{add_app, part, second_factor, signed, text},
     counted::new_uuid,
     demo::{Visitor, words},
     post::PostOffice,
@@ -26,6 +27,8 @@ const VERIFY: &str = "Confirm your e-mail address";
 const RESET: &str = "Set a new password";
 const KNOWN: &str = "You have an account already";
 const CHANGED: &str = "Your password was changed";
+const FACTOR_ADDED: &str = "A second factor was added";
+const RECOVERED: &str = "A recovery code was used";
 
 /// An Auth with its servers and a mail server, which the tests of this file share.
 struct Shared {
@@ -209,6 +212,34 @@ async fn a_reset_password_opens_ends_all_sessions_and_the_link_is_good_once() {
     for nonsense in ["", "nonsense", "a.b.c", &format!("{token}A")] {
         assert_eq!(words(&scene.reset(nonsense, PASSWORD).await), "409 conflict token_not_good", "{nonsense}");
     }
+}
+
+/// security 8: who reads somebody's mail has a password of theirs, and no second factor.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_password_takes_no_second_factor_away_and_is_not_enough_without_one() {
+    let scene = Scene::start().await;
+    let email = scene.somebody().await;
+    let (mut app, factor, codes) = add_app(&scene.visitor, &scene.signed_in(&email, PASSWORD).await).await;
+    scene.post.subject(&email, FACTOR_ADDED).await;
+    let begun = text(&scene.login(&email, PASSWORD).await, "/challenge");
+    assert_eq!(words(&scene.forgot(&email).await), "202");
+    let token = scene.post.subject(&email, RESET).await.token();
+    assert_eq!(words(&scene.reset(&token, ANOTHER).await), "204");
+    // A sign-in that began with the former password is over with it.
+    let late = second_factor(&scene.visitor, &begun, "recovery", &codes[0]).await;
+    assert_eq!(words(&late), "401 unauthorized");
+    let login = scene.login(&email, ANOTHER).await;
+    assert_eq!((login.status, part(&login, "/mfaRequired")), (200, json!(true)), "{login}");
+    assert!(part(&login, "/accessToken").is_null() && part(&login, "/refreshToken").is_null(), "{login}");
+    let challenge = text(&login, "/challenge");
+    let person = signed(&second_factor(&scene.visitor, &challenge, "totp", &app.code().await).await);
+    let list = scene.visitor.auth(Some(&person.access), Ask::get("/auth/factors")).await;
+    let expected = json!({ "factors": [{ "id": factor, "kind": "totp", "label": "Phone" }], "recoveryCodesLeft": 10 });
+    assert_eq!(part(&list, ""), expected);
+    // The codes are good still, and their use is told.
+    let challenge = text(&scene.login(&email, ANOTHER).await, "/challenge");
+    signed(&second_factor(&scene.visitor, &challenge, "recovery", &codes[0]).await);
+    scene.post.subject(&email, RECOVERED).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
