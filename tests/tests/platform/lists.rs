@@ -70,7 +70,11 @@ fn sessions_folded(events: &[Envelope]) -> Rows {
     for event in events.iter().filter(|event| matches!(event.stream.kind(), "session" | "user")) {
         let (id, data) = (event.stream.id().to_owned(), data_of(event));
         match event.event_type.as_str() {
-            "user.suspended" | "user.sessions_ended" | "user.password_set" => {
+            "user.suspended"
+            | "user.sessions_ended"
+            | "user.password_set"
+            | "user.factor_added"
+            | "user.factor_removed" => {
                 let changes_nothing = ["initial", "upgraded"].contains(&data["cause"].as_str().unwrap_or_default());
                 let live = rows.values_mut().filter(|row| row["user_id"] == id.as_str() && row["ended_at"].is_null());
                 if !changes_nothing {
