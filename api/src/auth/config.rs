@@ -329,7 +329,8 @@ mod tests {
     fn outside_local_a_key_set_may_be_kept_for_as_long_as_guards_keep_it() {
         let short = env().with("JWKS_MAX_AGE", "2");
         assert!(faults(&short).is_empty());
-        assert_eq!(faults(&short.with("ENVIRONMENT", "production")), ["JWKS_MAX_AGE"]);
+        let encrypted = short.with("SMTP_URL", "smtps://mail.example");
+        assert_eq!(faults(&encrypted.with("ENVIRONMENT", "production")), ["JWKS_MAX_AGE"]);
     }
 
     #[test]
