@@ -29,7 +29,7 @@ pub(super) fn run(args: Args, file: Option<PathBuf>, json: bool) -> Result<ExitC
     let mut entries = if file.exists() { read_entries(&file)? } else { Vec::new() };
     let kid = match args.kid {
         Some(kid) => kid,
-        None => new_name()?,
+        None => new_name(&entries)?,
     };
     if entries.iter().any(|entry| entry.kid == kid) {
         return Err(Usage::new(format!("{} has a key '{kid}' already", file.display())).into());
@@ -58,10 +58,13 @@ pub(super) fn run(args: Args, file: Option<PathBuf>, json: bool) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// Today, and enough chance that two made on one day differ.
-fn new_name() -> Result<KeyId> {
+/// The month as `yymm` and a number that the list has not: every token carries the name, and has 700 bytes at most
+/// (security.md, 9). Numbers begin anywhere, since the list need not have every key that the log knows.
+fn new_name(entries: &[KeyringEntry]) -> Result<KeyId> {
     let today = ambient::now().to_string();
-    let chance: String = ambient::random::<3>()?.iter().map(|byte| format!("{byte:02x}")).collect();
-    let name = format!("{}-{chance}", today.split('T').next().unwrap_or("key"));
-    name.parse().context("a name of today's date")
+    let month: String = today.chars().take("yyyy-mm".len()).skip("yy".len()).filter(char::is_ascii_digit).collect();
+    let [first] = ambient::random::<1>()?;
+    let names = (0..=u8::MAX).map(|step| format!("{month}-{:02x}", first.wrapping_add(step)));
+    let free = names.filter_map(|name| name.parse().ok()).find(|kid| entries.iter().all(|entry| entry.kid != *kid));
+    free.context("every name of this month is taken: give one with --kid")
 }

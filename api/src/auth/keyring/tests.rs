@@ -9,7 +9,7 @@ use kisum_events::{Aggregate as _, KeyId, SigningAlgorithm, Timestamp};
 use std::time::Duration;
 
 pub(in crate::auth) const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
-pub(in crate::auth) const ISSUER: &str = "https://auth.kisum.example";
+pub(in crate::auth) const ISSUER: &str = "https://auth.kisum.io";
 pub(in crate::auth) const AUDIENCE: &str = "kisum";
 const TTL: Duration = Duration::from_secs(300);
 
@@ -52,7 +52,7 @@ fn keys(private: &SigningKey, keyring: Keyring) -> Keys {
 
 /// The keys of a process that was given this one, which is the first of the log.
 pub(in crate::auth) fn keys_of(pem: &str) -> Keys {
-    let key = SigningKey::from_pem(kid("2026-11"), None, pem).unwrap();
+    let key = SigningKey::from_pem(kid("2611-3f"), None, pem).unwrap();
     keys(&key, history(&[&key]))
 }
 
