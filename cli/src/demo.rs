@@ -7,6 +7,9 @@ use kisum_events::TenantRole;
 /// The package that the demo sells.
 pub const PACKAGE: &str = "basic";
 
+/// The platform's first owner, of no company (`DEMO_ADMIN_EMAIL`).
+pub const ADMIN_EMAIL: &str = "owner@platform.example";
+
 /// A company of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Company {
@@ -160,6 +163,17 @@ fn company(slug: &str, name: &str, basic: bool, addons: &[&str]) -> Company {
             member("manager", TenantRole::Manager, Holds::EveryRead),
             member("user", TenantRole::User, Holds::nothing()),
         ],
+    }
+}
+
+/// The platform's first owner as a person.
+pub fn admin() -> Member {
+    Member {
+        email: ADMIN_EMAIL.to_owned(),
+        name: "Owner of the platform".to_owned(),
+        role: TenantRole::User,
+        holds: Holds::nothing(),
+        has_password: true,
     }
 }
 

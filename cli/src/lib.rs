@@ -18,5 +18,6 @@ pub mod serve;
 pub mod service_token;
 pub mod smoke;
 pub mod smoke_command;
+pub mod staff;
 pub mod subscribers;
 pub mod usage;

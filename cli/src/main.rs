@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use kisum::{
     keys,
     local::{failure::with_causes, up},
-    log, migrate, platform, projections, seed, serve, service_token, smoke_command, subscribers, usage,
+    log, migrate, platform, projections, seed, serve, service_token, smoke_command, staff, subscribers, usage,
 };
 use std::process::ExitCode;
 
@@ -33,6 +33,8 @@ enum Command {
     Seed(seed::Args),
     /// Check that the running platform keeps its promises.
     Smoke(smoke_command::Args),
+    /// The platform's staff: the first owner.
+    Staff(staff::Args),
     /// Durable consumers of services that need replay: who has one, and the right to fetch from it.
     Subscribers(subscribers::Args),
     /// The keys that sign access tokens, and those that wrap persons' keys.
@@ -70,6 +72,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Projections(args) => projections::run(args).await,
         Command::Seed(args) => seed::run(args).await,
         Command::Smoke(args) => smoke_command::run(args).await,
+        Command::Staff(args) => staff::run(args).await,
         Command::Subscribers(args) => subscribers::run(args).await,
         Command::Keys(args) => keys::run(args).await,
         Command::ServiceToken(args) => service_token::run(&args),

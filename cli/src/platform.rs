@@ -114,12 +114,13 @@ pub struct Ask<'a> {
     key: Option<Uuid>,
     from_position: Option<&'a str>,
     company: Option<&'a str>,
+    actor: Option<&'a str>,
 }
 
 impl<'a> Ask<'a> {
     /// A request for `path`, which begins with a slash.
     pub const fn new(method: Method, path: &'a str) -> Self {
-        Self { method, path, body: None, key: None, from_position: None, company: None }
+        Self { method, path, body: None, key: None, from_position: None, company: None, actor: None }
     }
 
     /// Reads.
@@ -145,6 +146,13 @@ impl<'a> Ask<'a> {
     #[must_use]
     pub const fn from_position(mut self, position: Option<&'a str>) -> Self {
         self.from_position = position;
+        self
+    }
+
+    /// For the person whose access token this is.
+    #[must_use]
+    pub const fn actor(mut self, token: &'a str) -> Self {
+        self.actor = Some(token);
         self
     }
 
@@ -282,7 +290,9 @@ impl Platform {
         if let Some(key) = ask.key {
             request = request.header("idempotency-key", key.to_string());
         }
-        for (name, value) in [("x-access-position", ask.from_position), ("x-org", ask.company)] {
+        for (name, value) in
+            [("x-access-position", ask.from_position), ("x-org", ask.company), ("x-actor-token", ask.actor)]
+        {
             if let Some(value) = value {
                 request = request.header(name, value);
             }

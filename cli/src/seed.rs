@@ -54,6 +54,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let watch = Stopwatch::start();
     let progress = Progress::on_stderr();
     let seeder = Arc::new(Seeder::new(&addresses).await?);
+    progress.step(demo::ADMIN_EMAIL, seeder.admin()).await?;
     for company in demo::companies() {
         progress.step(&company.slug, seeder.company(&company, &AtomicU64::new(0))).await?;
     }
@@ -75,6 +76,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 /// The first command that was not taken, and why.
 pub async fn demo(addresses: &Addresses) -> Result<()> {
     let seeder = Seeder::new(addresses).await?;
+    seeder.admin().await.context(demo::ADMIN_EMAIL)?;
     for company in demo::companies() {
         let made = seeder.company(&company, &AtomicU64::new(0)).await;
         made.with_context(|| format!("company {}", company.slug))?;

@@ -13,6 +13,8 @@ pub mod membership;
 pub mod password;
 pub mod schedule;
 pub mod session;
+pub mod signin;
+pub mod staff;
 pub mod subscription;
 pub mod user;
 
@@ -24,5 +26,7 @@ pub use company::Company;
 pub use keyring::Keyring;
 pub use membership::Membership;
 pub use session::Session;
+pub use signin::Signins;
+pub use staff::Staff;
 pub use subscription::Subscription;
 pub use user::User;

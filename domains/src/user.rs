@@ -31,6 +31,11 @@ pub enum UserStatus {
         /// Version of the event that suspended them.
         since: u64,
     },
+    /// Is no more; what was known of them cannot be read.
+    Erased {
+        /// Version of the event that erased them.
+        since: u64,
+    },
 }
 
 /// The state of a person.
@@ -128,6 +133,17 @@ impl Aggregate for User {
             | UserEvent::FactorUsed { .. }
             | UserEvent::RecoveryCodesIssued { .. }
             | UserEvent::RecoveryCodeUsed { .. } => self.evolve_factors(event),
+            UserEvent::Erased => {
+                self.status = UserStatus::Erased { since: version };
+                self.email = Sealed::absent();
+                self.name = Sealed::absent();
+                self.password_hash = Sealed::absent();
+                self.secrets = Sealed::absent();
+                self.requested_company = None;
+                self.factors = Vec::new();
+                self.factor_material = Sealed::absent();
+                self.recovery_codes = Sealed::absent();
+            }
         }
         if event.ends_sessions() {
             self.sessions_ended = version;
@@ -171,14 +187,16 @@ pub fn register(state: &User, command: RegisterUser) -> Result<Vec<UserEvent>, R
                 .map(|hash| UserEvent::PasswordSet { hash: Sealed::new(hash), cause: PasswordCause::Initial });
             Ok(std::iter::once(UserEvent::Registered { email, name }).chain(password).collect())
         }
-        UserStatus::Active | UserStatus::Suspended { .. } => Err(RegisterUserError::AlreadyRegistered),
+        UserStatus::Active | UserStatus::Suspended { .. } | UserStatus::Erased { .. } => {
+            Err(RegisterUserError::AlreadyRegistered)
+        }
     }
 }
 
 /// Why a password was not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetPasswordError {
-    /// Nobody by that id.
+    /// Nobody by that id, or nobody any more.
     #[error("the person is unknown")]
     Unknown,
     /// A suspended person keeps the credentials they have.
@@ -192,7 +210,7 @@ pub enum SetPasswordError {
 /// [`SetPasswordError`] for anybody who is not active.
 pub fn set_password(state: &User, hash: &str, cause: PasswordCause) -> Result<Vec<UserEvent>, SetPasswordError> {
     match state.status {
-        UserStatus::Unknown => Err(SetPasswordError::Unknown),
+        UserStatus::Unknown | UserStatus::Erased { .. } => Err(SetPasswordError::Unknown),
         UserStatus::Suspended { .. } => Err(SetPasswordError::Suspended),
         UserStatus::Active => Ok(vec![UserEvent::PasswordSet { hash: Sealed::new(hash.to_owned()), cause }]),
     }
@@ -201,7 +219,7 @@ pub fn set_password(state: &User, hash: &str, cause: PasswordCause) -> Result<Ve
 /// Why a person's standing was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UserStandingError {
-    /// Nobody by that id.
+    /// Nobody by that id, or nobody any more.
     #[error("the person is unknown")]
     Unknown,
 }
@@ -212,7 +230,7 @@ pub enum UserStandingError {
 /// [`UserStandingError`] when there is no such person.
 pub fn suspend(state: &User) -> Result<Vec<UserEvent>, UserStandingError> {
     match state.status {
-        UserStatus::Unknown => Err(UserStandingError::Unknown),
+        UserStatus::Unknown | UserStatus::Erased { .. } => Err(UserStandingError::Unknown),
         UserStatus::Active => Ok(vec![UserEvent::Suspended]),
         UserStatus::Suspended { .. } => Ok(vec![]),
     }
@@ -224,7 +242,7 @@ pub fn suspend(state: &User) -> Result<Vec<UserEvent>, UserStandingError> {
 /// [`UserStandingError`] when there is no such person.
 pub fn reactivate(state: &User) -> Result<Vec<UserEvent>, UserStandingError> {
     match state.status {
-        UserStatus::Unknown => Err(UserStandingError::Unknown),
+        UserStatus::Unknown | UserStatus::Erased { .. } => Err(UserStandingError::Unknown),
         UserStatus::Suspended { .. } => Ok(vec![UserEvent::Reactivated]),
         UserStatus::Active => Ok(vec![]),
     }
@@ -233,7 +251,7 @@ pub fn reactivate(state: &User) -> Result<Vec<UserEvent>, UserStandingError> {
 /// Why a person was not signed out everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndSessionsError {
-    /// Nobody by that id.
+    /// Nobody by that id, or nobody any more.
     #[error("the person is unknown")]
     Unknown,
 }
@@ -244,7 +262,20 @@ pub enum EndSessionsError {
 /// [`EndSessionsError`] when there is no such person.
 pub fn end_sessions(state: &User) -> Result<Vec<UserEvent>, EndSessionsError> {
     match state.status {
-        UserStatus::Unknown => Err(EndSessionsError::Unknown),
+        UserStatus::Unknown | UserStatus::Erased { .. } => Err(EndSessionsError::Unknown),
         UserStatus::Active | UserStatus::Suspended { .. } => Ok(vec![UserEvent::SessionsEnded]),
+    }
+}
+
+/// Erases a person, active or suspended. Twice is once. What else they leave behind (sessions, memberships, staff roles,
+/// their address) goes by the same append.
+///
+/// # Errors
+/// [`UserStandingError`] when there is no such person.
+pub fn erase(state: &User) -> Result<Vec<UserEvent>, UserStandingError> {
+    match state.status {
+        UserStatus::Unknown => Err(UserStandingError::Unknown),
+        UserStatus::Active | UserStatus::Suspended { .. } => Ok(vec![UserEvent::Erased]),
+        UserStatus::Erased { .. } => Ok(vec![]),
     }
 }

@@ -49,7 +49,7 @@ impl Named {
     fn read(envelope: &Envelope) -> Option<Self> {
         let id = envelope.stream.id();
         match envelope.stream.kind() {
-            "user" => Some(Self::User(id.parse().ok()?)),
+            "user" | "staff" => Some(Self::User(id.parse().ok()?)),
             "company" | "subscription" => Some(Self::Company(id.parse().ok()?)),
             "membership" => {
                 // Whatever happens to a membership, known or not, concerns it and whoever was not known to have it.
@@ -106,6 +106,8 @@ mod tests {
     #[test]
     fn an_event_names_what_its_stream_is_about() {
         assert_eq!(named(&StreamName::user(user(1)), "user.suspended", json!({})), Named::User(user(1)));
+        let staff = named(&StreamName::staff(user(1)), "staff.role_revoked", json!({ "role": "SUPPORT" }));
+        assert_eq!(staff, Named::User(user(1)));
         let suspended = named(&StreamName::company(company(1)), "company.suspended", json!({ "reason": "unpaid" }));
         assert_eq!(suspended, Named::Company(company(1)));
         let data = json!({ "userId": user(1), "cause": "logout", "tokensUntil": wall() });

@@ -59,9 +59,9 @@ fn company_of(recorded: &Recorded<'_>) -> Option<CompanyId> {
     match recorded.event {
         AnyEvent::Company(_) | AnyEvent::Membership(_) => recorded.envelope.company_id,
         // A person's own account and sign-ins are no company's business, whatever companies they belong to.
-        AnyEvent::User(_) | AnyEvent::Session(_) => None,
-        // The platform's own.
-        AnyEvent::Keyring(_) => None,
+        AnyEvent::User(_) | AnyEvent::Session(_) | AnyEvent::Signin(_) => None,
+        // The platform's own, and who works for it.
+        AnyEvent::Keyring(_) | AnyEvent::Staff(_) => None,
         // The core log's, and the log's own.
         AnyEvent::Module(_)
         | AnyEvent::Package(_)

@@ -13,7 +13,10 @@ use crate::shared::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kisum_events::KeyId;
 use lettre::message::Mailbox;
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Longest life of an access token outside `local` (security.md, 9), in seconds.
 const ACCESS_TTL_MAX_S: u64 = 300;
@@ -31,6 +34,9 @@ const CONTEXTS_MAX: (u64, u64, u64) = (0, 10_000_000, 100_000);
 const KEY_SET_S: (u64, u64, u64) = (300, DAY_S, 300);
 /// At least, on a developer's machine.
 const KEY_SET_LOCAL_MIN_S: u64 = 1;
+/// Rotations of one session's refresh token within a minute: at least, at most, and when nobody says. An honest client
+/// rotates once in the life of an access token; a measurement does nothing else.
+const ROTATIONS_MAX: (u64, u64, u64) = (1, 1_000_000, 60);
 const DAY_S: u64 = 24 * 3600;
 /// Bytes of a symmetric key.
 const KEY_BYTES: usize = 32;
@@ -85,6 +91,10 @@ pub(super) struct AuthConfig {
     pub(super) app_url: String,
     /// The domain that passkeys are bound to.
     pub(super) webauthn_rp_id: String,
+    /// The list of erasures, outside the database.
+    pub(super) erasure_ledger: PathBuf,
+    /// Rotations of one session's refresh token within a minute.
+    pub(super) rotations_max: u64,
 }
 
 impl AuthConfig {
@@ -128,6 +138,9 @@ impl AuthConfig {
         let mail_from = reader.parsed("MAIL_FROM", "a sender such as Kisum <no-reply@kisum.example>");
         let app_url = reader.base_url("APP_URL");
         let webauthn_rp_id = read_rp_id(&mut reader);
+        let erasure_ledger = absolute(&mut reader, "ERASURE_LEDGER");
+        let (least, most, usual) = ROTATIONS_MAX;
+        let rotations_max = reader.number_or("REFRESHES_PER_MINUTE_MAX", least..=most, usual);
         reader.build(|| {
             Some(Self {
                 service: service?,
@@ -153,6 +166,8 @@ impl AuthConfig {
                 mail_from: mail_from?,
                 app_url: app_url?,
                 webauthn_rp_id: webauthn_rp_id?,
+                erasure_ledger: erasure_ledger?,
+                rotations_max: rotations_max?,
             })
         })
     }
@@ -237,6 +252,16 @@ fn span(reader: &mut Reader<'_>, name: &str, (least, most, usual): (u64, u64, u6
     reader.seconds_or(name, least..=most, usual)
 }
 
+/// A path that means the same file wherever the process was started.
+fn absolute(reader: &mut Reader<'_>, name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(reader.text(name)?);
+    if path.is_absolute() {
+        return Some(path);
+    }
+    reader.invalid(name, "the absolute path of a file");
+    None
+}
+
 fn key(reader: &mut Reader<'_>, name: &str) -> Option<[u8; KEY_BYTES]> {
     let secret = reader.secret(name)?;
     let key = STANDARD.decode(secret.expose()).ok().and_then(|bytes| bytes.try_into().ok());
@@ -281,6 +306,7 @@ mod tests {
             ("MAIL_FROM", "Kisum <no-reply@kisum.example>"),
             ("APP_URL", "https://app.kisum.example"),
             ("WEBAUTHN_RP_ID", "kisum.example"),
+            ("ERASURE_LEDGER", "/nowhere/erasures.jsonl"),
         ]
         .into_iter()
         .collect()

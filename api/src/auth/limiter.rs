@@ -5,8 +5,10 @@
 //! is too much, whoever counts says.
 
 mod login;
+mod rotations;
 
 pub(super) use login::{Attempt, LoginLimiter};
+pub(super) use rotations::RotationLimiter;
 
 use super::redis::Redis;
 use crate::shared::ambient::Clock;
@@ -60,6 +62,19 @@ impl Limiter {
     pub(super) async fn allow(&self, key: &str, limit: Limit) -> Result<(), Limited> {
         let (count, left_s) = self.count(key, limit).await;
         if count > limit.max { Err(Limited::until(left_s)) } else { Ok(()) }
+    }
+
+    /// Whether one more would be too often; counts none. Whatever else stands in Redis under the key is no count.
+    async fn look(&self, key: &str, limit: Limit) -> Result<(), Limited> {
+        let mut commands = redis::pipe();
+        commands.cmd("GET").arg(key).cmd("TTL").arg(key);
+        let shared: Option<(Option<i64>, i64)> = self.redis.ask(&commands).await;
+        let (shared, left_s) = shared.map_or((0, 0), |(count, left_s)| (count.unwrap_or(0), left_s));
+        let count = shared.max(self.local.get(key, self.clock.now()));
+        if u64::try_from(count).unwrap_or(0) < limit.max {
+            return Ok(());
+        }
+        Err(Limited::until(u64::try_from(left_s).ok().filter(|left_s| *left_s > 0).unwrap_or(limit.window_s)))
     }
 
     /// Takes back what was counted once.

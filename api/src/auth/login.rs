@@ -34,7 +34,7 @@ use kisum_domains::{
     session::{self, Session, StartSession},
     user,
 };
-use kisum_events::{Actor, AuthMethod, Meta, PasswordCause, SessionId, StreamName, UserEvent, UserId};
+use kisum_events::{Actor, AuthMethod, Meta, PasswordCause, SessionId, SigninFailure, StreamName, UserEvent, UserId};
 use kisum_log::{Append, ClaimKey, Loaded};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -140,7 +140,8 @@ pub(super) async fn login(
         Email::parse(&body.email).ok_or_else(|| Problem::validation("The field email is not an e-mail address."))?;
     auth.access_tokens.can_issue(auth.clock.now()).map_err(IssueError::into_problem)?;
     let account = auth.lookup.email(&email);
-    let attempt = auth.limiter.begin(&account, &ClientIp(address).limit_key()).await.map_err(|limited| {
+    let network = ClientIp(address).limit_key();
+    let attempt = auth.limiter.begin(&account, &network).await.map_err(|limited| {
         Failure::Limited.note();
         Problem::rate_limited(limited.retry_after_s)
     })?;
@@ -157,7 +158,7 @@ pub(super) async fn login(
         }
         Err(refusal) => Err(refusal),
     };
-    conclude(&auth, outcome, Some(&attempt), body.client).await
+    conclude(&auth, outcome, (Some(&attempt), &network), body.client).await
 }
 
 /// What every sign-in ends with: the limits, the log line, the metric and the answer.
@@ -167,7 +168,7 @@ pub(super) async fn login(
 pub(super) async fn conclude(
     auth: &Auth,
     outcome: Result<Started, Refusal>,
-    attempt: Option<&Attempt>,
+    (attempt, network): (Option<&Attempt>, &str),
     client: Client,
 ) -> Result<Response, Problem> {
     match outcome {
@@ -181,7 +182,7 @@ pub(super) async fn conclude(
             tracing::info!(event = "login.succeeded", user_id = %user, session_id = %session, "signed in");
             started.respond(auth, client.way())
         }
-        Err(refusal) => Err(refuse(auth, attempt, refusal).await),
+        Err(refusal) => Err(refuse(auth, attempt, network, refusal).await),
     }
 }
 
@@ -208,42 +209,44 @@ fn agent(headers: &HeaderMap) -> Option<String> {
 pub(super) struct Refusal {
     failure: Failure,
     problem: Problem,
+    /// Whose account it was, where there is one.
+    known: Option<UserId>,
 }
 
 impl Refusal {
     /// Unknown address and wrong password are one refusal, word for word.
-    fn credentials() -> Self {
+    fn credentials(known: Option<UserId>) -> Self {
         let problem = Problem::unauthorized("E-mail address or password is wrong.");
-        Self { failure: Failure::Credentials, problem }
+        Self { failure: Failure::Credentials, problem, known }
     }
 
     /// Which of code, app or person was wrong is not said.
-    pub(super) fn second_factor() -> Self {
+    pub(super) fn second_factor(known: UserId) -> Self {
         let problem = Problem::unauthorized("The second factor was not accepted.");
-        Self { failure: Failure::SecondFactor, problem }
+        Self { failure: Failure::SecondFactor, problem, known: Some(known) }
     }
 
     /// Unknown passkey and wrong signature are one refusal.
     pub(super) fn passkey() -> Self {
         let problem = Problem::unauthorized("The passkey was not accepted; begin again.");
-        Self { failure: Failure::Passkey, problem }
+        Self { failure: Failure::Passkey, problem, known: None }
     }
 
     /// The challenge was used up, or what it was about has changed.
     pub(super) const fn over(problem: Problem) -> Self {
-        Self { failure: Failure::Over, problem }
+        Self { failure: Failure::Over, problem, known: None }
     }
 
     /// They are who they are, and may not.
-    pub(super) fn suspended() -> Self {
+    pub(super) fn suspended(known: UserId) -> Self {
         let problem = Problem::forbidden(reason::SUSPENDED, "This account is suspended.");
-        Self { failure: Failure::Suspended, problem }
+        Self { failure: Failure::Suspended, problem, known: Some(known) }
     }
 }
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        Self { failure: Failure::Unavailable, problem }
+        Self { failure: Failure::Unavailable, problem, known: None }
     }
 }
 
@@ -253,6 +256,7 @@ impl From<HashError> for Refusal {
             HashError::Overloaded => Self {
                 failure: Failure::Overloaded,
                 problem: Problem::unavailable("Too many people sign in at the moment; try again."),
+                known: None,
             },
             HashError::Failed(_) => problem::of_defect(&error).into(),
         }
@@ -260,8 +264,17 @@ impl From<HashError> for Refusal {
 }
 
 /// Only what was wrong counts against the limits: what was no guess must not use them up.
-async fn refuse(auth: &Auth, attempt: Option<&Attempt>, refusal: Refusal) -> Problem {
+async fn refuse(auth: &Auth, attempt: Option<&Attempt>, network: &str, refusal: Refusal) -> Problem {
     refusal.failure.note();
+    let reason = match refusal.failure {
+        Failure::Credentials => Some(SigninFailure::Credentials),
+        Failure::SecondFactor => Some(SigninFailure::SecondFactor),
+        Failure::Suspended => Some(SigninFailure::Suspended),
+        Failure::Passkey | Failure::Over | Failure::Limited | Failure::Overloaded | Failure::Unavailable => None,
+    };
+    if let (Some(user), Some(reason)) = (refusal.known, reason) {
+        auth.failed_signins.note(user, network, reason, auth.clock.now());
+    }
     match (refusal.failure, attempt) {
         (Failure::Credentials | Failure::SecondFactor | Failure::Passkey, _) | (_, None) => {}
         (
@@ -305,15 +318,15 @@ async fn sign_in(
     let loaded = signed_in::load_user(auth, id).await?;
     let stored = loaded.state.password_hash.get().cloned();
     let verdict = auth.passwords.verify(password.clone(), stored.clone()).await?;
-    let Verdict::Right { outdated } = verdict else { return Err(Refusal::credentials()) };
+    let Verdict::Right { outdated } = verdict else { return Err(Refusal::credentials(known)) };
     if !loaded.state.is_active() {
-        return Err(Refusal::suspended());
+        return Err(Refusal::suspended(id));
     }
     let come = if loaded.state.has_second_factor() {
         let wanted = factors::want_second_factor(auth, (id, &loaded.state), account, client).await?;
         PasswordRight::SecondFactorWanted(wanted)
     } else {
-        let show = |user: &User| show_password(user, stored.as_deref());
+        let show = |user: &User| show_password(id, user, stored.as_deref());
         PasswordRight::Started(Box::new(start_session(auth, id, loaded, show, origin).await?))
     };
     if outdated {
@@ -331,9 +344,9 @@ pub(super) struct Shown {
 }
 
 /// A password that was verified is enough while it is still theirs, and while they have no second factor.
-fn show_password(user: &User, verified: Option<&str>) -> Result<Shown, Refusal> {
+fn show_password(id: UserId, user: &User, verified: Option<&str>) -> Result<Shown, Refusal> {
     if user.password_hash.get().map(String::as_str) != verified {
-        return Err(Refusal::credentials());
+        return Err(Refusal::credentials(Some(id)));
     }
     if user.has_second_factor() {
         // Added at this very moment: whoever begins again is asked for it.
@@ -388,7 +401,7 @@ pub(super) async fn start_session(
             Outcome::Again | Outcome::Taken => user = signed_in::load_user(auth, id).await?,
         }
         if !user.state.is_active() {
-            return Err(Refusal::suspended());
+            return Err(Refusal::suspended(id));
         }
     }
     Err(race::lost().into())

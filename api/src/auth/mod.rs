@@ -9,6 +9,7 @@ mod config;
 mod cookie;
 mod credentials;
 mod factors;
+mod failed_signins;
 mod internal;
 mod keyring;
 mod limiter;
@@ -24,6 +25,7 @@ mod my_access;
 mod my_companies;
 mod passwords;
 mod peers;
+mod people;
 mod person;
 mod race;
 mod redis;
@@ -32,6 +34,7 @@ mod seal;
 mod session_list;
 mod sessions;
 mod signed_in;
+mod staff;
 mod start;
 mod stragglers;
 mod tokens;
@@ -40,11 +43,13 @@ mod well_known;
 use self::{
     access::Access,
     factors::{Challenges, Passkeys},
+    failed_signins::FailedSignins,
     keyring::Keys,
-    limiter::{Limiter, LoginLimiter},
+    limiter::{Limiter, LoginLimiter, RotationLimiter},
     logs::Logs,
     lookup::LookupKey,
     passwords::Passwords,
+    people::ErasureLedger,
     redis::Redis,
     seal::Seal,
     tokens::{AccessTokens, MailedKey, RefreshKey},
@@ -94,12 +99,18 @@ struct Parts {
     session_list: Progress,
     /// How often anything but a sign-in may be asked for.
     limits: Limiter,
+    /// How often a session rotates its token.
+    rotations: RotationLimiter,
     /// Derives what is mailed.
     mailed_key: MailedKey,
     /// Proofs that have begun.
     challenges: Challenges,
     /// The relying party of passkeys.
     passkeys: Passkeys,
+    /// Erasures, outside the database.
+    ledger: ErasureLedger,
+    /// Failed sign-ins that are not in the log yet.
+    failed_signins: FailedSignins,
 }
 
 impl Auth {

@@ -112,11 +112,16 @@ async fn rotate(auth: &Auth, label: &RequestLabel, token: &RefreshToken) -> Resu
                 let user = (user_id, user.state);
                 return Ok(Continued { user, session: loaded.state, successor, replayed: true });
             }
-            RefreshOutcome::Rotated { events, generation: _ } => (events, true),
+            RefreshOutcome::Rotated { events, generation: _ } => {
+                let limited = auth.rotations.may_rotate(token.session).await;
+                limited.map_err(|limited| Problem::rate_limited(limited.retry_after_s))?;
+                (events, true)
+            }
             RefreshOutcome::Reuse { events } => (events, false),
         };
         let Some(state) = write(auth, label, (user_id, &user), &loaded, events).await? else { continue };
         if goes_on {
+            auth.rotations.rotated(token.session);
             return Ok(Continued { user: (user_id, user.state), session: state, successor, replayed: false });
         }
         tracing::warn!(event = "session.revoked", cause = "reuse_detected", session_id = %token.session, "a refresh token that was rotated away came back");

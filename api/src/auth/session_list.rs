@@ -13,7 +13,7 @@ use crate::shared::{
     respond::{Success, SuccessBody},
 };
 use axum::extract::State;
-use kisum_events::{AuthMethod, Timestamp, UserId};
+use kisum_events::{AuthMethod, SessionId, Timestamp, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -64,10 +64,23 @@ pub(super) async fn list_own(
     carried: Carried,
     ApiQuery(query): ApiQuery<PageQuery>,
 ) -> Result<Success<Sessions>, Problem> {
-    let page: PageRequest<(i64, Uuid)> = query.request(ListOf::new("sessions", person.user, &()))?;
-    lists::settle(&auth, &auth.session_list, carried).await?;
-    let (as_of, rows) = select(&auth, person.user, &page).await?;
-    let view = |row: Row| row.view(person.session.uuid());
+    list(&auth, (person.user, Some(person.session)), carried, query).await
+}
+
+/// A page of a person's live sessions; `current` is the one by which they ask, where they ask themselves.
+///
+/// # Errors
+/// 400 for a page that is none; 503 where the list is not there.
+pub(super) async fn list(
+    auth: &Auth,
+    (user, current): (UserId, Option<SessionId>),
+    carried: Carried,
+    query: PageQuery,
+) -> Result<Success<Sessions>, Problem> {
+    let page: PageRequest<(i64, Uuid)> = query.request(ListOf::new("sessions", user, &()))?;
+    lists::settle(auth, &auth.session_list, carried).await?;
+    let (as_of, rows) = select(auth, user, &page).await?;
+    let view = |row: Row| row.view(current.map(SessionId::uuid));
     Ok(Success(Sessions { page: Page::of(rows, &page, |row| (row.started_at, row.id), view), as_of }))
 }
 
@@ -81,10 +94,10 @@ struct Row {
 }
 
 impl Row {
-    fn view(self, current: Uuid) -> SessionView {
+    fn view(self, current: Option<Uuid>) -> SessionView {
         SessionView {
             id: self.id,
-            current: self.id == current,
+            current: Some(self.id) == current,
             amr: serde_json::from_str(&self.amr).unwrap_or_default(),
             started_at: Timestamp::from_micros(self.started_at),
             refreshed_at: self.refreshed_at.map(Timestamp::from_micros),

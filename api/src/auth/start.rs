@@ -9,8 +9,9 @@ use super::{
     config::AuthConfig,
     credentials,
     factors::{self, Challenges, Passkeys},
+    failed_signins::{FailedSignins, write_failed_signins},
     internal, keyring,
-    limiter::{Limiter, LoginLimiter},
+    limiter::{Limiter, LoginLimiter, RotationLimiter},
     login, logout, logout_all,
     logs::Logs,
     lookup::LookupKey,
@@ -18,6 +19,7 @@ use super::{
     me, my_access, my_companies,
     passwords::Passwords,
     peers::{self, Peer},
+    people::ErasureLedger,
     redis::Redis,
     refresh,
     seal::Seal,
@@ -99,6 +101,7 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
     };
     let mail = mail::spawn(post, &shutdown, &mut running.tasks);
     running.tasks.spawn(keep_warm(auth.access.clone(), auth.redis.clone(), shutdown.clone()));
+    running.tasks.spawn(write_failed_signins(auth.clone(), shutdown.clone()));
     running.tasks.spawn(end_stragglers(auth.clone(), shutdown.clone()));
     let service = &config.service;
     let trust_file = service.trust_file.clone().unwrap_or_default();
@@ -155,6 +158,7 @@ fn assemble(
         access,
         passwords: Passwords::start().map_err(failed("the password pool"))?,
         limiter: LoginLimiter::new(limits.clone()),
+        rotations: RotationLimiter::new(limits.clone(), config.rotations_max),
         lookup: LookupKey::new(&config.lookup_key),
         verifier,
         keys,
@@ -180,6 +184,8 @@ fn assemble(
         challenges: Challenges::new(log.pool().clone(), clock.clone()),
         passkeys: Passkeys::new(&config.webauthn_rp_id, &config.service.cors_origins)
             .map_err(failed("WEBAUTHN_RP_ID"))?,
+        ledger: ErasureLedger::open(config.erasure_ledger.clone()).map_err(failed("ERASURE_LEDGER"))?,
+        failed_signins: FailedSignins::default(),
         log,
     })))
 }

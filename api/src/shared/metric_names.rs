@@ -37,6 +37,11 @@ fn identity() {
     describe_counter!("kisum_mail_failures_total", Unit::Count, "Attempts to send a mail that failed, by reason");
     describe_counter!("kisum_mail_given_up_total", Unit::Count, "Mails that are not sent any more, by reason");
     describe_gauge!("kisum_mail_oldest_seconds", Unit::Seconds, "Age of the oldest mail that waits; 0 without one");
+    describe_counter!(
+        "kisum_signin_failures_unwritten_total",
+        Unit::Count,
+        "Failed sign-ins that no event tells of, because there were too many or the log was away"
+    );
     describe_counter!("kisum_access_warmed_total", Unit::Count, "Access contexts resolved ahead of a question");
     describe_counter!("kisum_redis_errors_total", Unit::Count, "Questions to Redis that failed");
     describe_histogram!("kisum_access_merge_seconds", Unit::Seconds, "From a snapshot to the resolved access context");

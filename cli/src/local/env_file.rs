@@ -34,6 +34,7 @@ pub fn variables(ground: &Ground<'_>) -> Result<BTreeMap<String, String>, Failur
     // For `kisum keys`.
     set("JWT_KEYRING_FILE".to_owned(), ground.secrets.jwt_keyring_file()?.display().to_string());
     set("DATA_ENCRYPTION_KEYS".to_owned(), ground.secrets.data_keys()?);
+    set("DEMO_ADMIN_EMAIL".to_owned(), crate::demo::ADMIN_EMAIL.to_owned());
     // What `kisum seed` and `kisum smoke` sign their service tokens with.
     let admin = ground.secrets.service_key_path(super::secrets::ADMIN);
     set("ADMIN_PRIVATE_KEY".to_owned(), format!("file:{}", admin.display()));

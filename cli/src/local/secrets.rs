@@ -176,6 +176,11 @@ impl Secrets {
         Ok(path)
     }
 
+    /// The list of erasures (`ERASURE_LEDGER`): no secret, but kept like one, and gone when the stack is.
+    pub fn erasure_ledger_path(&self) -> PathBuf {
+        self.folder.join("erasures.jsonl")
+    }
+
     /// A file beside the secrets, for what a server reads at its start.
     ///
     /// # Errors

@@ -159,6 +159,7 @@ fn auth(variables: &mut Variables, at: &Addresses<'_>, secrets: &Secrets) -> Res
     variables.set("SMTP_URL", format!("file:{}", at.ground.layout.mail().display()));
     variables.set("MAIL_FROM", MAIL_FROM);
     variables.set("APP_URL", APP_URL);
+    variables.set("ERASURE_LEDGER", secrets.erasure_ledger_path().display().to_string());
     Ok(())
 }
 

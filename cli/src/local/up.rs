@@ -113,7 +113,8 @@ fn print_table(stack: &Stack) -> Result<(), Failure> {
         let owns = if owns.is_empty() { "nothing".to_owned() } else { owns.join(", ") };
         println!("  {:<24} owns {owns}", format!("{}.example", company.slug));
     }
-    println!("  agent@agency.example     in acme-live and bright-books\n");
+    println!("  agent@agency.example     in acme-live and bright-books");
+    println!("  {:<24} owns the platform\n", crate::demo::ADMIN_EMAIL);
     Ok(())
 }
 

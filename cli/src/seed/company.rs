@@ -3,8 +3,9 @@
 use super::{Seeder, command_key, grants::Held};
 use crate::{
     ambient,
-    demo::{Company, Member},
+    demo::{self, Company, Member},
     platform::{Answer, Ask, Callee, until},
+    staff,
 };
 use anyhow::{Context as _, Result, anyhow, bail};
 use kisum_events::{ModuleEntitlement, SourceKind};
@@ -49,6 +50,14 @@ impl Seeder {
             made.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Makes the platform's first owner, unless there has been one.
+    pub(super) async fn admin(&self) -> Result<()> {
+        let admin = demo::admin();
+        self.person(&admin).await?;
+        let answer = staff::bootstrap(&self.platform, &admin.email).await?;
+        if answer.reason() == staff::ALREADY { Ok(()) } else { answer.data().map(drop) }
     }
 
     /// The person's id; registers them where nobody has that address.

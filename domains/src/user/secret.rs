@@ -103,7 +103,7 @@ pub enum IssueSecretError {
 /// [`IssueSecretError`] for anybody who is not active.
 pub fn issue_secret(state: &User, command: IssueSecret) -> Result<Vec<UserEvent>, IssueSecretError> {
     match state.status {
-        UserStatus::Unknown => Err(IssueSecretError::Unknown),
+        UserStatus::Unknown | UserStatus::Erased { .. } => Err(IssueSecretError::Unknown),
         UserStatus::Suspended { .. } => Err(IssueSecretError::Suspended),
         UserStatus::Active => Ok(vec![command.into_event()]),
     }
@@ -163,7 +163,7 @@ pub fn find_secret<'a>(
     });
     let found = found.ok_or(UseSecretError::NotGood)?;
     match state.status {
-        UserStatus::Unknown => Err(UseSecretError::NotGood),
+        UserStatus::Unknown | UserStatus::Erased { .. } => Err(UseSecretError::NotGood),
         UserStatus::Suspended { .. } => Err(UseSecretError::Suspended),
         UserStatus::Active => Ok(found),
     }

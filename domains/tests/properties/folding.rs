@@ -62,6 +62,7 @@ fn user_event() -> impl Strategy<Value = UserEvent> {
             UserEvent::Reactivated,
             UserEvent::SessionsEnded,
             UserEvent::RegistrationAttempted,
+            UserEvent::Erased,
         ]),
         (any_factor(), sealed()).prop_map(|(id, text)| {
             let material = |secret: &String| FactorMaterial { label: "mine".to_owned(), secret: secret.clone() };

@@ -12,5 +12,6 @@ mod password;
 mod refresh;
 mod schedule;
 mod session;
+mod staff;
 mod subscription;
 mod user;

@@ -102,6 +102,26 @@ fn signing_out_everywhere_ends_what_has_begun_each_time() {
     given::<User>([]).when(user::end_sessions).refused(EndSessionsError::Unknown);
 }
 
+/// security 13
+#[test]
+fn an_erased_person_is_nobody_and_nothing_of_them_is_left() {
+    given::<User>(registered()).when(user::erase).then([UserEvent::Erased]);
+    given::<User>(registered().into_iter().chain([UserEvent::Suspended])).when(user::erase).then([UserEvent::Erased]);
+    let erased = || registered().into_iter().chain([UserEvent::Erased]);
+    given::<User>(erased()).when(user::erase).then_nothing();
+    given::<User>([]).when(user::erase).refused(UserStandingError::Unknown);
+    let state = after([UserEvent::Erased]);
+    assert_eq!((state.status, state.sessions_ended), (UserStatus::Erased { since: 3 }, 3));
+    assert!(state.email.get().is_none() && state.name.get().is_none() && state.password_hash.get().is_none());
+    for change in [user::suspend, user::reactivate] {
+        given::<User>(erased()).when(change).refused(UserStandingError::Unknown);
+    }
+    given::<User>(erased())
+        .when(|state| user::set_password(state, "x", PasswordCause::Reset))
+        .refused(SetPasswordError::Unknown);
+    given::<User>(erased()).when(user::end_sessions).refused(EndSessionsError::Unknown);
+}
+
 #[test]
 fn a_verified_address_is_remembered() {
     assert!(!after([]).email_verified);

@@ -12,6 +12,10 @@ pub(crate) const BODY_BYTES_MAX: usize = 65_536;
 /// The most events in one append: a batch must stay one short statement.
 const EVENTS_MAX: usize = 256;
 
+/// What the keys of owners begin with, and the first key that none of them is at or behind.
+const STAFF_OWNER: &str = "staff-owner:";
+const STAFF_OWNER_BEHIND: &str = "staff-owner;";
+
 /// A value that at most one stream holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimKey(String);
@@ -30,6 +34,21 @@ impl ClaimKey {
     /// A person's place in a company: held by a membership.
     pub fn member(company: CompanyId, user: UserId) -> Self {
         Self(format!("member:{company}:{user}"))
+    }
+
+    /// That a person owns the platform: held by them as staff.
+    pub fn staff_owner(user: UserId) -> Self {
+        Self(format!("{STAFF_OWNER}{user}"))
+    }
+
+    /// The least key of an owner, and the least behind all of them.
+    pub const fn staff_owners() -> (&'static str, &'static str) {
+        (STAFF_OWNER, STAFF_OWNER_BEHIND)
+    }
+
+    /// That the platform has had its first owner: held by them as staff, for ever.
+    pub fn staff_bootstrap() -> Self {
+        Self("staff-bootstrap".to_owned())
     }
 
     /// The key as stored.

@@ -10,7 +10,7 @@ use crate::{
     seal::Place,
     trace,
 };
-use kisum_events::{Aggregate, Cursor, Log, Position, StreamName};
+use kisum_events::{Aggregate, Cursor, Log, Position, StreamName, UserId};
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument as _;
@@ -120,6 +120,11 @@ impl EventLog {
         .fetch_optional(&self.pool)
         .await?;
         Ok(position.map(load::unsigned))
+    }
+
+    /// Forgets the key of somebody who was erased: the database has none any more.
+    pub fn forget(&self, person: UserId) {
+        self.sealer.forget(person);
     }
 
     /// Where the log ends.

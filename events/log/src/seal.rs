@@ -113,6 +113,11 @@ impl Sealer {
         Ok(key)
     }
 
+    /// Forgets a person's key.
+    pub(crate) fn forget(&self, person: UserId) {
+        self.remembered().remove(&person);
+    }
+
     fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<UserId, PersonKey>> {
         self.inner.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }

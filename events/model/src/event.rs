@@ -2,7 +2,8 @@
 
 use crate::{
     AddonEvent, CompanyEvent, CompanyId, DecodeError, Effect, KeyringEvent, LogEvent, MembershipEvent, ModuleEvent,
-    PackageEvent, Position, SessionEvent, StreamName, SubscriptionEvent, Upcaster, UserEvent, UserId, decode::Stored,
+    PackageEvent, Position, SessionEvent, SigninEvent, StaffEvent, StreamName, SubscriptionEvent, Upcaster, UserEvent,
+    UserId, decode::Stored,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -123,6 +124,10 @@ pub enum AnyEvent {
     Log(LogEvent),
     /// `key.*`
     Keyring(KeyringEvent),
+    /// `staff.*`
+    Staff(StaffEvent),
+    /// `signin.*`
+    Signin(SigninEvent),
 }
 
 impl AnyEvent {
@@ -152,6 +157,8 @@ impl AnyEvent {
             Some(("subscription" | "addon" | "override" | "entitlement", _)) => read(stored, Self::Subscription),
             Some(("log", _)) => read(stored, Self::Log),
             Some(("key", _)) => read(stored, Self::Keyring),
+            Some(("staff", _)) => read(stored, Self::Staff),
+            Some(("signin", _)) => read(stored, Self::Signin),
             _ => Err(DecodeError::UnknownType { position, event_type: event_type.to_owned() }),
         }
     }

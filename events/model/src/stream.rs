@@ -1,8 +1,11 @@
 //! Names of streams: one stream per aggregate, `{kind}-{id}`.
 
-use crate::{AddonKey, CompanyId, MembershipId, ModuleKey, PackageKey, SessionId, UserId};
+use crate::{AddonKey, CompanyId, MembershipId, ModuleKey, PackageKey, SessionId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+/// Characters of a UUID with its hyphens.
+const UUID_CHARS: usize = 36;
 
 /// The name of one stream, as the log's primary key of its state.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -45,6 +48,24 @@ impl StreamName {
     /// The stream of the keys that sign access tokens, in the auth log.
     pub fn keyring() -> Self {
         Self("keyring".to_owned())
+    }
+    /// The stream of a person as staff.
+    pub fn staff(id: UserId) -> Self {
+        Self(format!("staff-{id}"))
+    }
+    /// The stream of failed attempts to sign in to an account, on the UTC day of `at`.
+    pub fn signin(id: UserId, at: Timestamp) -> Self {
+        let text = at.to_string();
+        let day = text.get(..10).unwrap_or_default();
+        Self(format!("signin-{id}-{day}"))
+    }
+    /// The person whose account the stream is about, where its name says so.
+    pub fn person(&self) -> Option<UserId> {
+        match self.kind() {
+            "user" | "staff" => self.id().parse().ok(),
+            "signin" => self.id().get(..UUID_CHARS)?.parse().ok(),
+            _ => None,
+        }
     }
     /// The stream of the log's own events.
     pub fn log() -> Self {

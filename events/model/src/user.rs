@@ -147,6 +147,8 @@ events! {
             /// SHA-256 of it, lower-case hex.
             #[serde(default)] hash: Sealed<String>,
         },
+        /// The person is no more: their key is gone with this event, and whatever was sealed under it.
+        Erased = "user.erased" Narrows,
     }
 }
 
@@ -166,7 +168,11 @@ impl UserEvent {
     pub const fn ends_sessions(&self) -> bool {
         match self {
             Self::PasswordSet { hash: _, cause } => cause.ends_sessions(),
-            Self::Suspended | Self::SessionsEnded | Self::FactorAdded { .. } | Self::FactorRemoved { .. } => true,
+            Self::Suspended
+            | Self::SessionsEnded
+            | Self::FactorAdded { .. }
+            | Self::FactorRemoved { .. }
+            | Self::Erased => true,
             Self::Registered { .. }
             | Self::EmailVerified
             | Self::Reactivated

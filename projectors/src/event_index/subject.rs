@@ -52,8 +52,7 @@ pub(super) fn inherits(stream: &StreamName) -> bool {
 
 /// The persons that an event itself names, its stream's name included.
 pub(super) fn persons_named(stream: &StreamName, event: &AnyEvent) -> impl Iterator<Item = UserId> + use<> {
-    let account = if stream.kind() == "user" { stream.id().parse().ok() } else { None };
-    account.into_iter().chain(named_in(event))
+    stream.person().into_iter().chain(named_in(event))
 }
 
 fn named_in(event: &AnyEvent) -> Option<UserId> {
@@ -76,7 +75,8 @@ fn named_in(event: &AnyEvent) -> Option<UserId> {
             | UserEvent::FactorRemoved { .. }
             | UserEvent::FactorUsed { .. }
             | UserEvent::RecoveryCodesIssued { .. }
-            | UserEvent::RecoveryCodeUsed { .. },
+            | UserEvent::RecoveryCodeUsed { .. }
+            | UserEvent::Erased,
         )
         | AnyEvent::Session(
             SessionEvent::Refreshed { .. }
@@ -108,6 +108,9 @@ fn named_in(event: &AnyEvent) -> Option<UserId> {
         | AnyEvent::Addon(_)
         | AnyEvent::Subscription(_)
         | AnyEvent::Log(_)
-        | AnyEvent::Keyring(_) => None,
+        | AnyEvent::Keyring(_)
+        // Their streams' names say whose they are.
+        | AnyEvent::Staff(_)
+        | AnyEvent::Signin(_) => None,
     }
 }

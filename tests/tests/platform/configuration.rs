@@ -40,6 +40,7 @@ fn own(part: Part) -> &'static [&'static str] {
             "MAIL_FROM",
             "APP_URL",
             "WEBAUTHN_RP_ID",
+            "ERASURE_LEDGER",
         ],
         Part::Basic => {
             &["LISTEN_ADDR", "BASIC_DB_URL", "NATS_URL", "AUTH_URL", "AUTH_INTERNAL_URL", "JWT_ISSUER", "JWT_AUDIENCE"]

@@ -46,7 +46,7 @@ impl Index {
             let named = ["userId", "owner"].iter().filter_map(|field| data.get(field)?.as_str().map(str::to_owned));
             let mut persons: BTreeSet<String> = named.collect();
             match event.stream.kind() {
-                "user" => persons.extend([event.stream.id().to_owned()]),
+                "user" | "staff" => persons.extend([event.stream.id().to_owned()]),
                 "session" | "membership" => {
                     let known = owners.entry(event.stream.to_string()).or_default();
                     known.append(&mut persons);

@@ -72,6 +72,7 @@ fn sessions_folded(events: &[Envelope]) -> Rows {
         match event.event_type.as_str() {
             "user.suspended"
             | "user.sessions_ended"
+            | "user.erased"
             | "user.password_set"
             | "user.factor_added"
             | "user.factor_removed" => {

@@ -7,12 +7,19 @@ use kisum_tests::{
     servers::{self, LogDatabase},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use std::collections::BTreeMap;
 use tokio::process::Command;
 
 /// Exit code and everything printed.
 pub(crate) async fn kisum(arguments: &[&str]) -> (i32, String) {
+    kisum_with(arguments, &BTreeMap::new()).await
+}
+
+/// The same with these variables, as after `source .kisum/env`.
+pub(crate) async fn kisum_with(arguments: &[&str], variables: &BTreeMap<String, String>) -> (i32, String) {
     let binary = binary_beside_this().unwrap_or_else(|failure| panic!("{failure}"));
-    let output = Command::new(binary).args(arguments).output().await.unwrap_or_else(|error| panic!("{error}"));
+    let output =
+        Command::new(binary).args(arguments).envs(variables).output().await.unwrap_or_else(|error| panic!("{error}"));
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     (output.status.code().unwrap_or(-1), text)
 }

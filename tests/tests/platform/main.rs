@@ -21,6 +21,7 @@ mod flipped_bytes;
 mod follow;
 mod freshness;
 mod keys;
+mod lifecycle;
 mod lists;
 mod log_command;
 mod mails;

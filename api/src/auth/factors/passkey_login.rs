@@ -100,7 +100,7 @@ pub(super) async fn passkey_login_finish(
     let user = assertion.user().ok_or_else(refused)?;
     let presented = Presented::Passkey(Box::new(assertion));
     let outcome = finish(&auth, &tried, user, &presented, Origin::new(address.0, &headers, label)).await;
-    login::conclude(&auth, outcome, None, body.client).await
+    login::conclude(&auth, outcome, (None, &address.limit_key()), body.client).await
 }
 
 async fn finish(
@@ -118,7 +118,7 @@ async fn finish(
     // Whoever has shown nothing is not told that an account is suspended.
     show(&loaded.state)?;
     if !loaded.state.is_active() {
-        return Err(Refusal::suspended());
+        return Err(Refusal::suspended(id));
     }
     if !auth.challenges.use_up(tried).await? {
         return Err(Refusal::over(refused()));

@@ -119,7 +119,7 @@ pub(super) async fn second_factor(
     })?;
     let origin = Origin::new(address, &headers, label);
     let outcome = finish(&auth, &tried, &presented, origin).await;
-    login::conclude(&auth, outcome, Some(&attempt), tried.about.client).await
+    login::conclude(&auth, outcome, (Some(&attempt), &network), tried.about.client).await
 }
 
 async fn finish(
@@ -133,7 +133,7 @@ async fn finish(
     let show = |user: &User| show(auth, begun, user, presented);
     // Looked at before the challenge is used up, so that a typing error costs an attempt and not the sign-in.
     if !loaded.state.is_active() {
-        return Err(Refusal::suspended());
+        return Err(Refusal::suspended(begun.user));
     }
     show(&loaded.state)?;
     if !auth.challenges.use_up(tried).await? {
@@ -147,7 +147,7 @@ fn show(auth: &Auth, begun: &Begun, user: &User, presented: &Presented) -> Resul
         return Err(Refusal::over(over()));
     }
     let proved = prove(auth, (begun.user, user), presented, begun.asked.as_ref());
-    let proved = proved.map_err(|_| Refusal::second_factor())?;
+    let proved = proved.map_err(|_| Refusal::second_factor(begun.user))?;
     Ok(Shown { amr: vec![AuthMethod::Pwd, proved.method], events: proved.events })
 }
 

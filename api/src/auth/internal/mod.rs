@@ -7,8 +7,10 @@ mod companies;
 mod heads;
 mod log_page;
 mod members;
+mod people;
 mod revocations;
 mod session_end;
+mod staff;
 mod users;
 
 use super::Auth;
@@ -32,4 +34,14 @@ pub(super) fn routes() -> OpenApiRouter<Auth> {
         .routes(routes!(members::grant_module, members::revoke_module))
         .routes(routes!(members::grant_permission, members::revoke_permission))
         .routes(routes!(session_end::end))
+        .routes(routes!(people::suspend))
+        .routes(routes!(people::reactivate))
+        .routes(routes!(people::sessions))
+        .routes(routes!(people::end_one))
+        .routes(routes!(people::erasure))
+        .routes(routes!(people::erase))
+        .routes(routes!(staff::context))
+        .routes(routes!(staff::show))
+        .routes(routes!(staff::grant, staff::revoke))
+        .routes(routes!(staff::bootstrap))
 }

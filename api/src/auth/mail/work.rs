@@ -89,7 +89,8 @@ fn wanted(event: &UserEvent, recorded_at: Timestamp) -> Option<Wanted> {
         | UserEvent::SessionsEnded
         | UserEvent::SecretUsed { .. }
         | UserEvent::FactorUsed { .. }
-        | UserEvent::CompanyRequested { .. } => None,
+        | UserEvent::CompanyRequested { .. }
+        | UserEvent::Erased => None,
     }
 }
 

@@ -59,6 +59,8 @@ impl Written {
             AnyEvent::Subscription(event) => Self::of(event),
             AnyEvent::Log(event) => Self::of(event),
             AnyEvent::Keyring(event) => Self::of(event),
+            AnyEvent::Staff(event) => Self::of(event),
+            AnyEvent::Signin(event) => Self::of(event),
         }
     }
 }

@@ -13,7 +13,7 @@ mod samples;
 use files::{Catalogue, Golden, Written};
 use kisum_events::{
     AddonEvent, AnyEvent, CompanyEvent, DecodeError, Event, KeyringEvent, LogEvent, MembershipEvent, ModuleEvent,
-    PackageEvent, SessionEvent, SubscriptionEvent, UserEvent,
+    PackageEvent, SessionEvent, SigninEvent, StaffEvent, SubscriptionEvent, UserEvent,
 };
 use serde_json::{Map, Value};
 use std::{
@@ -41,6 +41,8 @@ fn catalogue() -> Catalogue {
     types.extend(of::<SubscriptionEvent>());
     types.extend(of::<LogEvent>());
     types.extend(of::<KeyringEvent>());
+    types.extend(of::<StaffEvent>());
+    types.extend(of::<SigninEvent>());
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden");
     Catalogue { folder, types, reread: |golden, sealed| decode(golden, sealed).map(|event| Written::of_any(&event)) }
 }

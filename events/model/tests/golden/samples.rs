@@ -3,8 +3,8 @@
 use kisum_events::{
     AddonEvent, AnyEvent, AuthMethod, CompanyEvent, EntitlementCause, EntitlementSource, FactorKind, FactorMaterial,
     KeyringEvent, LogEvent, MembershipEvent, ModuleEntitlement, ModuleEvent, PackageEvent, PasswordCause, PublicKey,
-    Sealed, SecretPurpose, SessionEndCause, SessionEvent, SigningAlgorithm, SourceKind, SubscriptionEvent, TenantRole,
-    Timestamp, UserEvent,
+    Sealed, SecretPurpose, SessionEndCause, SessionEvent, SigninEvent, SigninFailure, SigningAlgorithm, SourceKind,
+    StaffEvent, StaffRole, SubscriptionEvent, TenantRole, Timestamp, UserEvent,
 };
 use std::{fmt::Debug, str::FromStr};
 
@@ -36,6 +36,15 @@ pub(crate) fn samples() -> Vec<AnyEvent> {
     let mut all = Vec::new();
     all.extend(user().into_iter().map(AnyEvent::User));
     all.extend(session().into_iter().map(AnyEvent::Session));
+    all.extend(staff().into_iter().map(AnyEvent::Staff));
+    all.push(AnyEvent::Signin(SigninEvent::Failed {
+        user_id: key(USER),
+        reason: SigninFailure::Credentials,
+        count: 7,
+        from: at(NOON),
+        until: at(LATER),
+        net: sealed("192.0.2.0"),
+    }));
     all.extend(company().into_iter().map(AnyEvent::Company));
     all.extend(membership().into_iter().map(AnyEvent::Membership));
     all.extend(module().into_iter().map(AnyEvent::Module));
@@ -89,6 +98,14 @@ fn user() -> Vec<UserEvent> {
         UserEvent::FactorUsed { id: key(FACTOR), step: Some(59_000_000), secret: sealed("{}") },
         UserEvent::RecoveryCodesIssued { hashes: Sealed::new(vec![HASH.to_owned()]) },
         UserEvent::RecoveryCodeUsed { hash: sealed(HASH) },
+        UserEvent::Erased,
+    ]
+}
+
+fn staff() -> Vec<StaffEvent> {
+    vec![
+        StaffEvent::RoleGranted { role: StaffRole::PlatformOperator },
+        StaffEvent::RoleRevoked { role: StaffRole::PlatformOperator },
     ]
 }
 

@@ -28,7 +28,7 @@ const fn event(name: &'static str, by: Part, fields: &'static [&'static str]) ->
     Event { name, by, fields, is_of_a_request: true }
 }
 
-const EVENTS: [Event; 25] = [
+const EVENTS: [Event; 26] = [
     event("http.request", Part::Auth, &["status", "duration_ms"]),
     event("http.request", Part::Finance, &["status", "duration_ms", "user_id", "session_id", "company_id"]),
     event("http.request", Part::Finance, &["status", "code", "reason", "error"]),
@@ -37,6 +37,7 @@ const EVENTS: [Event; 25] = [
     event("refresh.succeeded", Part::Auth, &["user_id", "session_id"]),
     event("refresh.failed", Part::Auth, &["reason"]),
     event("logout", Part::Auth, &["user_id", "session_id"]),
+    event("logout_all", Part::Auth, &["user_id"]),
     event("session.revoked", Part::Auth, &["cause", "user_id", "session_id"]),
     event("token.rejected", Part::Auth, &["code"]),
     event("token.rejected", Part::Finance, &["reason"]),
@@ -137,6 +138,9 @@ async fn people(demo: &Demo, secret: &mut Vec<String>) {
     let next = next.text("/refreshToken").unwrap_or_else(|error| panic!("{error:#}"));
     assert_eq!(demo.auth(None, refresh(&format!("{}x", first.refresh))).await.status, 401);
     ok(demo.auth(Some(&first.access), Ask::new(Method::POST, "/auth/logout").body(json!({}))).await);
+    let everywhere = demo.sign_in("manager@core-club.example").await;
+    ok(demo.auth(Some(&everywhere.access), Ask::new(Method::POST, "/auth/logout-all").body(json!({}))).await);
+    secret.extend([everywhere.access, everywhere.refresh]);
     // The session is over, and its token is used once more at both edges.
     assert_eq!(words(&demo.auth(Some(&first.access), Ask::get("/auth/me")).await), "401 session_revoked");
     until("the backend knows that the session is over", async || {
