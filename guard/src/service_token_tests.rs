@@ -52,6 +52,30 @@ fn new_rules_do_not_forget_used_tokens() {
     assert_eq!(trust.verify(&token, "POST", PATH, now()).unwrap_err().status, StatusCode::UNAUTHORIZED);
 }
 
+/// security 14
+#[test]
+fn while_keys_are_rotated_both_are_good_and_the_old_one_until_it_is_taken_away() {
+    let old = ServiceSigner::new("local", "finance", &ed25519_pem()).unwrap();
+    let new = ServiceSigner::new("local", "finance", &ed25519_pem()).unwrap().with_kid("finance-2");
+    let key = |kid: &str, signer: &ServiceSigner| json!({ "kid": kid, "x": signer.public_key() });
+    let rules = |keys: &[serde_json::Value]| {
+        json!({ "services": { "finance": { "keys": keys, "routes": ["POST /internal/v1/access-context"] } } })
+            .to_string()
+    };
+    let (first, second) = (key("finance-1", &old), key("finance-2", &new));
+    let trust = ServiceTrust::from_json("local", "auth", &rules(std::slice::from_ref(&first))).unwrap();
+    let opens = |signer: &ServiceSigner| trust.verify(&signer.token("auth", "POST", PATH, now()), "POST", PATH, now());
+    assert_eq!((opens(&old).is_ok(), opens(&new).is_ok()), (true, false));
+    trust.replace(&rules(&[first, second.clone()])).unwrap();
+    assert_eq!((opens(&old).is_ok(), opens(&new).is_ok()), (true, true));
+    trust.replace(&rules(&[second])).unwrap();
+    assert_eq!(opens(&old).unwrap_err().status, StatusCode::UNAUTHORIZED);
+    assert!(opens(&new).is_ok());
+    // Neither key under the other's id.
+    let swapped = old.with_kid("finance-2");
+    assert_eq!(opens(&swapped).unwrap_err().status, StatusCode::UNAUTHORIZED);
+}
+
 #[test]
 fn a_query_belongs_to_neither_the_token_nor_the_route() {
     let (signer, trust) = pair();

@@ -40,7 +40,7 @@ use crate::shared::{
     telemetry, trust,
 };
 use kisum_events::Log;
-use kisum_guard::{Memory, ServiceSigner};
+use kisum_guard::Memory;
 use kisum_log::{EventLog, Opened, Reads, Sealer};
 use kisum_projectors::{
     LogPage, LogSource, SourceError,
@@ -201,8 +201,7 @@ struct Neighbours {
 impl Neighbours {
     fn new(config: &AuthConfig, clock: &Clock) -> Result<Self, ServeError> {
         let service = &config.service;
-        let signer = ServiceSigner::new(service.environment.name(), &service.service, service.private_key.expose())
-            .map_err(failed("SERVICE_PRIVATE_KEY"))?;
+        let signer = service.signer().map_err(failed("SERVICE_PRIVATE_KEY"))?;
         let http = peers::client().map_err(failed("the HTTP client"))?;
         let peer = |callee, bases| Peer::new(callee, bases, http.clone(), signer.clone(), clock.clone());
         Ok(Self {

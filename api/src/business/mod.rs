@@ -22,7 +22,7 @@ use crate::shared::{
 };
 use axum::extract::FromRef;
 use config::{BackendConfig, BackendShape};
-use kisum_guard::{Guard, GuardConfig, Permission, Permit, ServiceSigner};
+use kisum_guard::{Guard, GuardConfig, Permission, Permit};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
@@ -65,9 +65,9 @@ async fn run(
 }
 
 async fn start_guard(config: &BackendConfig, clock: Clock) -> Result<Guard, ServeError> {
-    let ServiceConfig { environment, service, private_key, .. } = &config.service;
-    let signer = ServiceSigner::new(environment.name(), service, private_key.expose())
-        .map_err(|error| ServeError::dependency("SERVICE_PRIVATE_KEY")(error.into()))?;
+    let ServiceConfig { environment, service, .. } = &config.service;
+    let signer =
+        config.service.signer().map_err(|error| ServeError::dependency("SERVICE_PRIVATE_KEY")(error.into()))?;
     let guard = GuardConfig {
         service: service.clone(),
         environment: environment.name().to_owned(),

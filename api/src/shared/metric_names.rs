@@ -23,6 +23,11 @@ fn edge() {
     );
     describe_counter!("kisum_http_requests_shed_total", Unit::Count, "Requests refused because too many were in work");
     describe_gauge!("kisum_dependency_up", Unit::Count, "1 where a dependency answered when /ready last asked it");
+    describe_counter!(
+        "kisum_trust_reload_failures_total",
+        Unit::Count,
+        "Trust files that could not be used; the former rules stayed in force"
+    );
     describe_counter!("kisum_spans_exported_total", Unit::Count, "Spans that the collector took");
     describe_counter!("kisum_spans_dropped_total", Unit::Count, "Spans that were dropped, by reason");
 }

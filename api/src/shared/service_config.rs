@@ -8,7 +8,7 @@ use super::{
     telemetry::LogFormat,
 };
 use http::HeaderValue;
-use kisum_guard::{ServiceSigner, ServiceTrust};
+use kisum_guard::{ServiceSigner, ServiceTrust, SigningKeyError};
 use std::{net::SocketAddr, path::PathBuf};
 
 /// Connections of one pool: at least, at most, and when nobody says.
@@ -36,6 +36,8 @@ pub struct ServiceConfig {
     pub ops_listen: SocketAddr,
     /// Its Ed25519 key, PKCS#8 PEM, with which it signs service tokens.
     pub private_key: Secret,
+    /// Under which id others know that key, where it is not `{service}-1`: while keys are rotated, both are in their trust.
+    pub key_id: Option<String>,
     /// The trust file, where the service has internal routes.
     pub trust_file: Option<PathBuf>,
     /// Connections of its database pool.
@@ -76,6 +78,7 @@ impl ServiceConfig {
         let private_key = reader.secret_of("SERVICE_PRIVATE_KEY", "the PEM of an Ed25519 private key", |pem| {
             ServiceSigner::new("environment", "service", pem).is_ok()
         });
+        let key_id = reader.optional("SERVICE_KEY_ID");
         let trust_file = if shape.is_called { read_trust(reader).map(Some) } else { Some(None) };
         let (least, most, usual) = DB_POOL;
         let db_pool_max = reader.number_or("DB_POOL_MAX", least..=most, usual).and_then(|max| u32::try_from(max).ok());
@@ -90,6 +93,7 @@ impl ServiceConfig {
             listen: listen?,
             ops_listen: ops_listen?,
             private_key: private_key?,
+            key_id,
             trust_file: trust_file?,
             db_pool_max: db_pool_max?,
             cors_origins: cors_origins?,
@@ -97,6 +101,20 @@ impl ServiceConfig {
             log_format: log_format?,
             log_filter,
             otlp_endpoint: otlp_endpoint?,
+        })
+    }
+}
+
+impl ServiceConfig {
+    /// What signs this service's own tokens.
+    ///
+    /// # Errors
+    /// When the key, which was read once, cannot be read.
+    pub fn signer(&self) -> Result<ServiceSigner, SigningKeyError> {
+        let signer = ServiceSigner::new(self.environment.name(), &self.service, self.private_key.expose())?;
+        Ok(match &self.key_id {
+            Some(kid) => signer.with_kid(kid),
+            None => signer,
         })
     }
 }

@@ -73,7 +73,8 @@ async fn reload(trust: ServiceTrust, path: PathBuf, mut last: Mark) {
         match reread(&trust, &path).await {
             Ok(()) => tracing::info!(event = "trust.reloaded", path = %path.display(), "the trust file was read again"),
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "the trust file is unusable; the former rules stay in force");
+                metrics::counter!("kisum_trust_reload_failures_total").increment(1);
+                tracing::error!(event = "trust.unusable", error = %Chain(&error), "the trust file is unusable; the former rules stay in force");
             }
         }
     }
