@@ -32,6 +32,8 @@ pub struct Addresses {
     pub redis: String,
     /// `DEMO_PASSWORD`: of every person of the demo.
     pub demo_password: String,
+    /// `DEMO_ADMIN_TOTP_SECRET`: of the platform's first owner, base32.
+    pub demo_admin_totp_secret: String,
     /// `ADMIN_PRIVATE_KEY`: the key that the caller `admin` signs its service tokens with, PEM.
     pub admin_private_key: String,
 }
@@ -59,6 +61,7 @@ impl Addresses {
             finance: take("FINANCE_URL"),
             redis: take("REDIS_URL"),
             demo_password: take("DEMO_PASSWORD"),
+            demo_admin_totp_secret: take("DEMO_ADMIN_TOTP_SECRET"),
             admin_private_key: take("ADMIN_PRIVATE_KEY"),
         };
         if !missing.is_empty() {

@@ -3,7 +3,10 @@
 //! It owns the person's standing and credentials. It refuses to know how a hash is made or checked, and which companies
 //! the person belongs to.
 
-use kisum_events::{Aggregate, PasswordCause, Sealed, SecretPurpose, Slug, StreamName, UserEvent, UserId};
+use kisum_events::{
+    Aggregate, FactorId, FactorKind, FactorMaterial, PasswordCause, Sealed, SecretPurpose, Slug, StreamName, UserEvent,
+    UserId,
+};
 use serde::{Deserialize, Serialize};
 
 mod factors;
@@ -164,6 +167,8 @@ pub struct RegisterUser {
     pub name: String,
     /// The PHC string of the first password's hash. Without one nobody can sign in as this person until they set one.
     pub password_hash: Option<String>,
+    /// What their authenticator app holds already. Recovery codes they issue themselves.
+    pub authenticator: Option<(FactorId, FactorMaterial)>,
 }
 
 /// Why a person was not registered.
@@ -174,7 +179,7 @@ pub enum RegisterUserError {
     AlreadyRegistered,
 }
 
-/// Registers a person, with a first password where there is one. That the address is free is the claim's business.
+/// Registers a person, with a first password and an authenticator app where there are such. That the address is free is the claim's business.
 ///
 /// # Errors
 /// [`RegisterUserError`] when the id is taken.
@@ -185,7 +190,11 @@ pub fn register(state: &User, command: RegisterUser) -> Result<Vec<UserEvent>, R
             let password = command
                 .password_hash
                 .map(|hash| UserEvent::PasswordSet { hash: Sealed::new(hash), cause: PasswordCause::Initial });
-            Ok(std::iter::once(UserEvent::Registered { email, name }).chain(password).collect())
+            let factor = command.authenticator.map(|(id, material)| {
+                let material = Sealed::new(material);
+                UserEvent::FactorAdded { id, kind: FactorKind::Totp, material }
+            });
+            Ok(std::iter::once(UserEvent::Registered { email, name }).chain(password).chain(factor).collect())
         }
         UserStatus::Active | UserStatus::Suspended { .. } | UserStatus::Erased { .. } => {
             Err(RegisterUserError::AlreadyRegistered)

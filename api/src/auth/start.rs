@@ -32,6 +32,7 @@ use crate::shared::{
     ambient::Clock,
     bus,
     caller::CallerCheck,
+    config::ConfigError,
     database::{self, Connections},
     env::Env,
     health::Readiness,
@@ -74,6 +75,8 @@ pub const fn connections(pool: u32) -> Connections {
 pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeError> {
     let config = AuthConfig::read(&env)?;
     telemetry::start(&config.service);
+    let unwritable = |error| ConfigError::unwritable("ERASURE_LEDGER", &error);
+    let ledger = ErasureLedger::open(config.erasure_ledger.clone()).map_err(unwritable)?;
     let clock = Clock::system();
     let pool = database::connect("AUTH_DB_URL", &config.db_url, connections(config.service.db_pool_max)).await?;
     let sealer = Sealer::new(config.data_encryption_keys.expose()).map_err(failed("DATA_ENCRYPTION_KEYS"))?;
@@ -87,7 +90,7 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
     let keys = (config.jwt_issuer.as_str(), config.jwt_audience.as_str());
     let keys = keyring::Keys::new(config.private_keys.clone(), (loaded.version, loaded.state), keys)
         .map_err(failed("the keyring"))?;
-    let auth = assemble(&config, &clock, (log.clone(), keys.clone()), peers, nats.clone(), &running)?;
+    let auth = assemble(&config, &clock, (log.clone(), keys.clone(), ledger), peers, nats.clone(), &running)?;
     let named = auth.access.memory.named();
     running.tasks.spawn(keyring::follow(keys.clone(), log.clone(), named, shutdown.clone()));
 
@@ -127,7 +130,7 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
 fn assemble(
     config: &AuthConfig,
     clock: &Clock,
-    (log, keys): (EventLog, keyring::Keys),
+    (log, keys, ledger): (EventLog, keyring::Keys, ErasureLedger),
     peers: Neighbours,
     nats: async_nats::Client,
     running: &Running,
@@ -184,7 +187,7 @@ fn assemble(
         challenges: Challenges::new(log.pool().clone(), clock.clone()),
         passkeys: Passkeys::new(&config.webauthn_rp_id, &config.service.cors_origins)
             .map_err(failed("WEBAUTHN_RP_ID"))?,
-        ledger: ErasureLedger::open(config.erasure_ledger.clone()).map_err(failed("ERASURE_LEDGER"))?,
+        ledger,
         failed_signins: FailedSignins::default(),
         log,
     })))

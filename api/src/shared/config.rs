@@ -60,6 +60,8 @@ pub enum Fault {
     Missing,
     /// It is set to something of another form; says which form is asked for.
     Invalid(String),
+    /// It names a file that cannot be written; says why.
+    Unwritable(String),
     /// It names a file that cannot be read; says why.
     Unreadable(String),
 }
@@ -74,6 +76,11 @@ impl ConfigError {
     /// The exit code that goes with it: `EX_CONFIG` of sysexits.h.
     pub const EXIT_CODE: u8 = 78;
 
+    /// A file that a variable names and that has to be written.
+    pub fn unwritable(name: &str, error: &std::io::Error) -> Self {
+        Self { faults: vec![(name.to_owned(), Fault::Unwritable(error.to_string()))] }
+    }
+
     /// Each variable and what is wrong with it, in the order in which they were read.
     pub fn faults(&self) -> &[(String, Fault)] {
         &self.faults
@@ -87,6 +94,7 @@ impl fmt::Display for ConfigError {
             match fault {
                 Fault::Missing => write!(f, "\n  {name} is missing")?,
                 Fault::Invalid(form) => write!(f, "\n  {name} is not {form}")?,
+                Fault::Unwritable(why) => write!(f, "\n  {name} names a file that cannot be written: {why}")?,
                 Fault::Unreadable(why) => write!(f, "\n  {name} names a file that cannot be read: {why}")?,
             }
         }

@@ -35,6 +35,7 @@ pub fn variables(ground: &Ground<'_>) -> Result<BTreeMap<String, String>, Failur
     set("JWT_KEYRING_FILE".to_owned(), ground.secrets.jwt_keyring_file()?.display().to_string());
     set("DATA_ENCRYPTION_KEYS".to_owned(), ground.secrets.data_keys()?);
     set("DEMO_ADMIN_EMAIL".to_owned(), crate::demo::ADMIN_EMAIL.to_owned());
+    set("DEMO_ADMIN_TOTP_SECRET".to_owned(), ground.secrets.demo_totp_secret()?);
     // What `kisum seed` and `kisum smoke` sign their service tokens with.
     let admin = ground.secrets.service_key_path(super::secrets::ADMIN);
     set("ADMIN_PRIVATE_KEY".to_owned(), format!("file:{}", admin.display()));

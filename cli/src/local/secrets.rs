@@ -47,6 +47,7 @@ impl Secrets {
             text(self)?;
         }
         self.demo_password()?;
+        self.demo_totp_secret()?;
         Ok(())
     }
 
@@ -164,6 +165,15 @@ impl Secrets {
         self.keep("demo-password", || Ok(format!("demo-{}", hex(&ambient::random::<8>()?))))
     }
 
+    /// What the authenticator app of the platform's first owner holds (`DEMO_ADMIN_TOTP_SECRET`): 160 bits in base32.
+    ///
+    /// # Errors
+    /// When it is missing and cannot be made.
+    pub fn demo_totp_secret(&self) -> Result<String, Failure> {
+        let letter = |byte: &u8| BASE32.get(usize::from(byte & 31)).map_or('A', |letter| char::from(*letter));
+        self.keep("demo-admin-totp", || Ok(ambient::random::<32>()?.iter().map(letter).collect()))
+    }
+
     /// The file with the callers that a service trusts (`SERVICE_TRUST`), written anew at every start.
     ///
     /// # Errors
@@ -214,6 +224,9 @@ fn service_key_name(service: &str) -> String {
 fn subscriber_seed_name(name: &str) -> String {
     format!("subscriber-{name}.nk")
 }
+
+/// The letters of base32 (RFC 4648 §6).
+const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// 128 random bits that begin with a letter: nats-server reads a value that begins with a digit as a number.
 fn token() -> Result<String> {

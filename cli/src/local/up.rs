@@ -114,7 +114,8 @@ fn print_table(stack: &Stack) -> Result<(), Failure> {
         println!("  {:<24} owns {owns}", format!("{}.example", company.slug));
     }
     println!("  agent@agency.example     in acme-live and bright-books");
-    println!("  {:<24} owns the platform\n", crate::demo::ADMIN_EMAIL);
+    let totp = variables.get("DEMO_ADMIN_TOTP_SECRET").map_or("", String::as_str);
+    println!("  {:<24} owns the platform (authenticator app: {totp})\n", crate::demo::ADMIN_EMAIL);
     Ok(())
 }
 

@@ -34,7 +34,7 @@ impl Seeder {
     pub(super) async fn company(&self, plan: &Company, made: &AtomicU64) -> Result<()> {
         let mut users = Vec::with_capacity(plan.members.len());
         for member in &plan.members {
-            users.push(self.person(member).await.with_context(|| member.email.clone())?);
+            users.push(self.person(member, None).await.with_context(|| member.email.clone())?);
         }
         let owner = users.first().context("a company needs a superadmin who registers it")?;
         let company = self.registered(plan, owner).await?;
@@ -55,13 +55,13 @@ impl Seeder {
     /// Makes the platform's first owner, unless there has been one.
     pub(super) async fn admin(&self) -> Result<()> {
         let admin = demo::admin();
-        self.person(&admin).await?;
+        self.person(&admin, Some(&self.platform.addresses().demo_admin_totp_secret)).await?;
         let answer = staff::bootstrap(&self.platform, &admin.email).await?;
         if answer.reason() == staff::ALREADY { Ok(()) } else { answer.data().map(drop) }
     }
 
-    /// The person's id; registers them where nobody has that address.
-    async fn person(&self, member: &Member) -> Result<String> {
+    /// The person's id; registers them where nobody has that address, with what their authenticator app holds.
+    async fn person(&self, member: &Member, totp_secret: Option<&str>) -> Result<String> {
         let query = format!("email={}", query_value(&member.email));
         let path = format!("/internal/v1/users/by-email?{query}");
         let known = self.ask(Callee::Auth, Ask::get(&path)).await?;
@@ -73,6 +73,7 @@ impl Seeder {
             && let Some(body) = body.as_object_mut()
         {
             body.insert("password".to_owned(), self.platform.addresses().demo_password.clone().into());
+            body.extend(totp_secret.map(|secret| ("totpSecret".to_owned(), secret.into())));
         }
         self.create("/internal/v1/users", body).await?.text("/userId")
     }

@@ -128,7 +128,9 @@ pub enum ChangeFactorsError {
 /// [`ChangeFactorsError::NotActive`] or [`ChangeFactorsError::StepUpRequired`].
 pub fn may_change_factors(state: &User, assurance: Assurance, now: Timestamp) -> Result<(), ChangeFactorsError> {
     match state.status {
-        UserStatus::Unknown | UserStatus::Suspended { .. } | UserStatus::Erased { .. } => Err(ChangeFactorsError::NotActive),
+        UserStatus::Unknown | UserStatus::Suspended { .. } | UserStatus::Erased { .. } => {
+            Err(ChangeFactorsError::NotActive)
+        }
         UserStatus::Active => {
             let enough =
                 if state.has_second_factor() { assurance.is_stepped_up(now) } else { assurance.is_recent(now) };

@@ -23,7 +23,12 @@ fn after(more: impl IntoIterator<Item = UserEvent>) -> User {
 }
 
 fn ada() -> RegisterUser {
-    RegisterUser { email: "ada@example.org".into(), name: "Ada".into(), password_hash: Some("first".into()) }
+    RegisterUser {
+        email: "ada@example.org".into(),
+        name: "Ada".into(),
+        password_hash: Some("first".into()),
+        authenticator: None,
+    }
 }
 
 #[test]

@@ -157,6 +157,7 @@ async fn a_value_that_is_invalid_alone_is_refused_before_anything_is_listened_on
             ("SERVICE_PRIVATE_KEY", "file:/no/such/file"),
             ("SERVICE_TRUST", "/no/such/file"),
             ("JWT_KEYRING_FILE", "/no/such/file"),
+            ("ERASURE_LEDGER", "/no/such/folder/erasures.jsonl"),
             ("DATA_ENCRYPTION_KEYS", "1:c2hvcnQ="),
             ("LOOKUP_KEY", "c2hvcnQ="),
             ("REFRESH_TOKEN_KEY", "not base64"),

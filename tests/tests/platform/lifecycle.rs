@@ -18,12 +18,13 @@ use base64::{
 use kisum::{
     ambient::Stopwatch,
     demo::ADMIN_EMAIL,
-    local::databases::Database,
+    local::{Stack, databases::Database},
     platform::{Answer, Ask, Callee},
 };
 use kisum_events::Log;
 use kisum_log::{EventLog, Sealer};
 use kisum_tests::{
+    authenticator_app::App,
     counted::new_uuid,
     demo::{Demo, Signed, Visitor, words},
     servers,
@@ -40,11 +41,24 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
 const OVER: &str = "401 session_revoked";
 
-static DEMO: OnceCell<Demo> = OnceCell::const_new();
+static SHARED: OnceCell<Setting> = OnceCell::const_new();
+
+/// A platform, and the owner whom its first owner has made: an app's codes are good once each, which tests that run side
+/// by side would have to wait for.
+struct Setting {
+    demo: Demo,
+    owner: OnceCell<Person>,
+}
+
+impl Setting {
+    async fn start() -> Self {
+        Self { demo: Demo::start().await, owner: OnceCell::new() }
+    }
+}
 
 /// A visitor of the platform that the tests of this module share.
 struct Scene {
-    demo: &'static Demo,
+    setting: &'static Setting,
     visitor: Visitor,
 }
 
@@ -56,14 +70,20 @@ struct Person {
 
 impl Scene {
     async fn start() -> Self {
-        let demo = DEMO.get_or_init(Demo::start).await;
-        Self { demo, visitor: Visitor::of(&demo.stack) }
+        Self::of(SHARED.get_or_init(Setting::start).await)
     }
 
     /// On a platform that no other test touches.
     async fn of_its_own() -> Self {
-        let demo: &'static Demo = Box::leak(Box::new(Demo::start().await));
-        Self { demo, visitor: Visitor::of(&demo.stack) }
+        Self::of(Box::leak(Box::new(Setting::start().await)))
+    }
+
+    fn of(setting: &'static Setting) -> Self {
+        Self { setting, visitor: Visitor::of(&setting.demo.stack) }
+    }
+
+    fn stack(&self) -> &Stack {
+        &self.setting.demo.stack
     }
 
     /// Asks Auth as the service `admin`; a busy machine may say "not now".
@@ -153,9 +173,34 @@ impl Scene {
         self.auth(None, Ask::new(Method::POST, "/auth/refresh").body(body)).await
     }
 
-    /// The platform's first owner with a token that a second factor was shown for so many seconds ago.
+    /// Signs the platform's first owner in, with the password and the app that the demo gives them.
+    async fn first_owner(&self) -> String {
+        let addresses = self.visitor.platform.addresses();
+        let body = json!({ "email": ADMIN_EMAIL, "password": addresses.demo_password, "client": "native" });
+        let asked = self.auth(None, Ask::new(Method::POST, "/auth/login").body(body)).await;
+        assert_eq!(asked.body["data"]["methods"], json!(["totp"]), "{asked}");
+        let challenge = asked.text("/challenge").unwrap_or_else(|error| panic!("{error:#}"));
+        let code = App::new(&addresses.demo_admin_totp_secret).code().await;
+        let body = json!({ "challenge": challenge, "method": "totp", "code": code });
+        let signed = self.auth(None, Ask::new(Method::POST, "/auth/login/second-factor").body(body)).await;
+        signed.text("/accessToken").unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// An owner whom the first one has made, and who has no app.
+    async fn made_owner(&self) -> &Person {
+        let made = self.setting.owner.get_or_init(|| async {
+            let first = self.first_owner().await;
+            let person = self.person("Owner").await;
+            let granted = self.role(&first, Method::PUT, &person.id, "PLATFORM_OWNER").await;
+            assert!(granted.is_success(), "{granted}");
+            person
+        });
+        made.await
+    }
+
+    /// That owner with a token as if a second factor had been shown so many seconds ago.
     async fn owner(&self, seconds_ago: i64) -> String {
-        let signed = self.sign_in(ADMIN_EMAIL).await;
+        let signed = self.sign_in(&self.made_owner().await.email).await;
         self.with_second_factor(&signed.access, seconds_ago)
     }
 
@@ -170,7 +215,7 @@ impl Scene {
         claims["acr"] = json!("aal2");
         claims["auth_time"] = json!(claims["iat"].as_i64().unwrap_or_default() - seconds_ago);
         let message = format!("{}.{}", parts[0], URL_SAFE_NO_PAD.encode(claims.to_string()));
-        let pem = self.demo.stack.secrets().jwt_key().unwrap_or_else(|failure| panic!("{failure}"));
+        let pem = self.stack().secrets().jwt_key().unwrap_or_else(|failure| panic!("{failure}"));
         let der: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
         let der = STANDARD.decode(der).unwrap_or_else(|error| panic!("{error}"));
         let key = KeyPair::from_pkcs8(&der).unwrap_or_else(|error| panic!("{error}"));
@@ -183,13 +228,13 @@ impl Scene {
     }
 
     fn database(&self) -> String {
-        let url = self.demo.stack.addresses_with(|at| at.database(Database::Auth, Database::Auth.runtime_role()));
+        let url = self.stack().addresses_with(|at| at.database(Database::Auth, Database::Auth.runtime_role()));
         url.unwrap_or_else(|failure| panic!("{failure}"))
     }
 
     /// The auth log, with the platform's own keys.
     async fn log(&self) -> EventLog {
-        let keys = self.demo.stack.secrets().data_keys().unwrap_or_else(|failure| panic!("{failure}"));
+        let keys = self.stack().secrets().data_keys().unwrap_or_else(|failure| panic!("{failure}"));
         let sealer = Sealer::new(&keys).unwrap_or_else(|error| panic!("{error}"));
         let url = self.database();
         let log = EventLog::open(Log::Auth, &url, servers::pool(&url).await, sealer).await;

@@ -81,8 +81,12 @@ pub(super) async fn register(
     let password_hash = auth.passwords.hash(body.password).await.map_err(of_hash)?;
     let account = auth.lookup.email(&email);
     if may_mail(&auth, "register", &account).await {
-        let registration =
-            RegisterUser { email: email.given().to_owned(), name: body.name, password_hash: Some(password_hash) };
+        let registration = RegisterUser {
+            email: email.given().to_owned(),
+            name: body.name,
+            password_hash: Some(password_hash),
+            authenticator: None,
+        };
         let company = body.company.map(|CompanyBody { name, slug }| RequestedCompany { slug, name });
         append(&auth, &account, registration, company, &label).await?;
     }

@@ -19,6 +19,7 @@ mod totp;
 pub(super) use challenges::Challenges;
 pub(super) use passkeys::Passkeys;
 pub(super) use second_factor::{SecondFactorWanted, want_second_factor};
+pub(super) use totp::is_totp_secret;
 
 use super::Auth;
 use utoipa_axum::{router::OpenApiRouter, routes};

@@ -14,12 +14,21 @@ const STEP_S: u64 = 30;
 const STEPS_OFF: u64 = 1;
 /// Bytes of a secret: 160 bits, as RFC 4226 §4 recommends.
 const SECRET_BYTES: usize = 20;
+/// Of one that somebody brings.
+const SECRET_BYTES_MIN: usize = 16;
+const SECRET_BYTES_MAX: usize = 64;
 /// Who issues, as apps show it.
 const ISSUER: &str = "Kisum";
 
 /// A new secret in base32.
 pub(super) fn new_secret() -> Result<String, RandomError> {
     ambient::random::<SECRET_BYTES>().map(|bytes| base32::encode(&bytes))
+}
+
+/// Whether a text is a secret that an app may hold: of at least 128 bits (RFC 4226 §4, R6), and no longer than SHA-1 has
+/// use for.
+pub(in crate::auth) fn is_totp_secret(text: &str) -> bool {
+    base32::decode(text).is_some_and(|bytes| (SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&bytes.len()))
 }
 
 /// What an app reads from a QR code.
@@ -69,7 +78,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{STEP_S, code_of, new_secret, step_of, uri};
+    use super::{STEP_S, code_of, is_totp_secret, new_secret, step_of, uri};
     use crate::auth::factors::base32;
     use aws_lc_rs::hmac;
     use kisum_events::Timestamp;
@@ -115,6 +124,14 @@ mod tests {
             assert_eq!(step_of(&secret, bad, at(1_111_111_111)), None, "{bad}");
         }
         assert_eq!(step_of("not base32!", "050471", at(1_111_111_111)), None);
+    }
+
+    #[test]
+    fn a_secret_that_somebody_brings_has_at_least_128_bits() {
+        for (bytes, is_one) in [(15, false), (16, true), (20, true), (64, true), (65, false)] {
+            assert_eq!(is_totp_secret(&base32::encode(&vec![7; bytes])), is_one, "{bytes}");
+        }
+        assert!(!is_totp_secret("not base32!"));
     }
 
     #[test]

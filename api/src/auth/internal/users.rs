@@ -5,6 +5,7 @@ use crate::{
         Auth,
         companies::{By, Sent},
         credentials::{check_name, check_password, of_hash},
+        factors::is_totp_secret,
         lookup::Email,
         race::{self, Outcome},
     },
@@ -23,7 +24,7 @@ use kisum_domains::{
     User,
     user::{self, RegisterUser},
 };
-use kisum_events::{StreamName, UserId};
+use kisum_events::{FactorId, FactorMaterial, StreamName, UserId};
 use kisum_log::{ClaimKey, Loaded};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -39,6 +40,9 @@ pub(super) struct RegisterUserBody {
     name: String,
     /// Their first password, 15 to 128 characters. Without one they cannot sign in until they have set one.
     password: Option<String>,
+    /// The secret that their authenticator app holds already (base32, 16 to 64 bytes; RFC 6238 with SHA-1, 30 s, six
+    /// digits): signing in takes its codes from the first time on. Only together with a password.
+    totp_secret: Option<String>,
 }
 
 /// A person by id.
@@ -57,7 +61,7 @@ pub(super) struct ByEmailQuery {
     email: String,
 }
 
-/// Registers somebody, with a first password or without.
+/// Registers somebody, with a first password and an authenticator app or without.
 #[utoipa::path(post, path = "/internal/v1/users", tag = "administration", request_body = RegisterUserBody,
     responses((status = 201, description = "The person.", body = SuccessBody<UserFound>)))]
 pub(super) async fn register(
@@ -76,7 +80,12 @@ pub(super) async fn register(
     };
     let id = UserId::new(ambient::new_id());
     let loaded = Loaded::<User>::new_stream(StreamName::user(id));
-    let registration = RegisterUser { email: email.given().to_owned(), name: command.body.name, password_hash };
+    let authenticator = command.body.totp_secret.map(|secret| {
+        let material = FactorMaterial { label: String::new(), secret: secret.to_ascii_uppercase() };
+        (FactorId::new(ambient::new_id()), material)
+    });
+    let registration =
+        RegisterUser { email: email.given().to_owned(), name: command.body.name, password_hash, authenticator };
     let events = user::register(&loaded.state, registration).map_err(|error| problem::of_defect(&error))?;
     let sent = Sent { idempotency: command.idempotency, label };
     // The hash that is kept with the key must not be one of the password: it could be guessed from it.
@@ -116,6 +125,9 @@ fn email(text: &str) -> Result<Email, Problem> {
 
 fn check(body: &RegisterUserBody, email: &Email) -> Result<(), Problem> {
     check_name("name", &body.name)?;
+    if body.totp_secret.as_ref().is_some_and(|secret| body.password.is_none() || !is_totp_secret(secret)) {
+        return Err(Problem::validation("The totpSecret is not 16 to 64 bytes in base32, or there is no password."));
+    }
     match &body.password {
         Some(password) => check_password("password", password, &[email.given(), &body.name]),
         None => Ok(()),

@@ -138,7 +138,7 @@ async fn nothing_is_found(scene: &Scene, email: &str) {
     let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut looked_at = 0;
     for database in [Database::Auth, Database::Core, Database::Basic, Database::Finance] {
-        let url = scene.demo.stack.addresses_with(|at| at.database(database, database.owner()));
+        let url = scene.stack().addresses_with(|at| at.database(database, database.owner()));
         for (table, row) in rows(&url.unwrap_or_else(|failure| panic!("{failure}"))).await {
             looked_at += 1;
             for word in words {
@@ -147,7 +147,7 @@ async fn nothing_is_found(scene: &Scene, email: &str) {
         }
     }
     assert!(looked_at > 200, "only {looked_at} rows");
-    let url = scene.demo.stack.variable("REDIS_URL").unwrap_or_else(|failure| panic!("{failure}"));
+    let url = scene.stack().variable("REDIS_URL").unwrap_or_else(|failure| panic!("{failure}"));
     let client = redis::Client::open(url).unwrap_or_else(|error| panic!("{error}"));
     let mut redis = client.get_multiplexed_async_connection().await.unwrap_or_else(|error| panic!("{error}"));
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut redis).await.unwrap_or_default();
@@ -160,7 +160,7 @@ async fn nothing_is_found(scene: &Scene, email: &str) {
     }
     // What NATS keeps, what services log, and whatever else lies there.
     let mut found = Vec::new();
-    files(scene.demo.stack.layout().root(), &mut found);
+    files(scene.stack().layout().root(), &mut found);
     let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
     for wanted in ["auth.log", "erasures.jsonl", ".blk"] {
         assert!(names.iter().any(|name| name.ends_with(wanted)), "no {wanted} among {names:?}");
@@ -175,7 +175,7 @@ async fn nothing_is_found(scene: &Scene, email: &str) {
 async fn everything_folds(scene: &Scene) {
     let (code, text) = kisum(&["log", "verify", "--url", &scene.database()]).await;
     assert_eq!(code, 0, "{text}");
-    let variables = scene.demo.stack.variables().unwrap_or_else(|failure| panic!("{failure}"));
+    let variables = scene.stack().variables().unwrap_or_else(|failure| panic!("{failure}"));
     let (code, text) = kisum_with(&["projections", "diff", "--all"], &variables).await;
     assert_eq!(code, 0, "{text}");
 }
@@ -193,7 +193,7 @@ async fn the_last_superadmin_of_a_company_is_not_erased_and_the_company_is_named
         scene.admin(Ask::new(Method::POST, &format!("/internal/v1/users/{id}/erase")).body(body).actor(&owner)).await;
     assert_eq!(words(&refused), "409 conflict last_superadmin");
     assert!(refused.message().contains("dormant"), "{refused}");
-    let ledger = scene.demo.stack.secrets().erasure_ledger_path();
+    let ledger = scene.stack().secrets().erasure_ledger_path();
     let ledger = std::fs::read_to_string(ledger).unwrap_or_default();
     assert!(!ledger.contains(&id), "what is refused is not in the ledger: {ledger}");
     scene.sign_in("superadmin@dormant.example").await;

@@ -2,10 +2,7 @@
 
 use super::{OVER, Person, Scene};
 use crate::log_command::kisum_with;
-use kisum::{
-    demo::ADMIN_EMAIL,
-    platform::{Answer, Ask},
-};
+use kisum::platform::{Answer, Ask};
 use kisum_tests::demo::words;
 use reqwest::Method;
 use serde_json::json;
@@ -20,7 +17,7 @@ impl Scene {
     }
 
     /// Gives or takes a role, as an owner, from the roles that were just shown.
-    async fn role(&self, token: &str, method: Method, id: &str, role: &str) -> Answer {
+    pub(super) async fn role(&self, token: &str, method: Method, id: &str, role: &str) -> Answer {
         let version = self.roles_of(id).await.body["data"]["version"].clone();
         let path = format!("/internal/v1/staff/{id}/roles/{role}?version={version}");
         self.admin(Ask::new(method, &path).actor(token)).await
@@ -47,7 +44,7 @@ async fn staff_are_admitted_by_role_and_second_factor_and_are_nobody_s_member() 
     let long_ago = scene.owner(601).await;
     assert_eq!(context(&scene, &long_ago).await.body["data"]["steppedUp"], false);
 
-    let one_factor = scene.sign_in(ADMIN_EMAIL).await.access;
+    let one_factor = scene.sign_in(&scene.made_owner().await.email).await.access;
     assert_eq!(words(&context(&scene, &one_factor).await), "403 forbidden step_up_required");
     let nobody = scene.person("Nobody").await;
     let signed = scene.sign_in(&nobody.email).await;
@@ -121,10 +118,10 @@ async fn staff_see_and_end_a_person_s_sessions_and_only_that_person_s() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_platform_has_one_first_owner_and_never_none() {
     let scene = Scene::of_its_own().await;
-    let owner = scene.owner(0).await;
+    let owner = scene.first_owner().await;
     let id = context(&scene, &owner).await.text("/userId").unwrap_or_else(|error| panic!("{error:#}"));
     let person = scene.person("Second").await;
-    let variables = scene.demo.stack.variables().unwrap_or_else(|failure| panic!("{failure}"));
+    let variables = scene.stack().variables().unwrap_or_else(|failure| panic!("{failure}"));
     let (code, text) = kisum_with(&["staff", "bootstrap", "--email", &person.email], &variables).await;
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("first owner already"), "{text}");

@@ -163,7 +163,7 @@ impl World {
             match wish {
                 UserWish::Register => allowed(user::register(
                     state,
-                    RegisterUser { email, name, password_hash: Some("first".to_owned()) },
+                    RegisterUser { email, name, password_hash: Some("first".to_owned()), authenticator: None },
                 )),
                 UserWish::SetPassword(cause) => allowed(user::set_password(state, &format!("{cause:?}"), cause)),
                 UserWish::Suspend => allowed(user::suspend(state)),
