@@ -27,10 +27,11 @@ use std::{
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an answer to `/ready` may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often PostgreSQL is started again while backends of a killed server still linger.
-const LINGERING_TRIES: u32 = 20;
-const LINGERING_PAUSE: Duration = Duration::from_millis(250);
-const LINGERING: &str = "pre-existing shared memory block";
+/// How often a part is started again that could not start yet.
+const START_TRIES: u32 = 20;
+const START_PAUSE: Duration = Duration::from_millis(250);
+/// What passes: backends of a killed PostgreSQL linger, and a service ends with 3 while what it needs is too slow to answer.
+const NOT_YET: [&str; 2] = ["pre-existing shared memory block", "(exit status: 3)"];
 
 /// What a stack is made of.
 #[derive(Clone, Debug)]
@@ -181,7 +182,7 @@ impl Stack {
             self.spawn(*service).await?;
         }
         for service in services {
-            self.wait_ready(service).await?;
+            self.settle(service).await?;
         }
         Ok(())
     }
@@ -201,18 +202,23 @@ impl Stack {
     /// # Errors
     /// When it dies or is not ready in time.
     pub async fn start_part(&mut self, part: Part) -> Result<(), Failure> {
-        let mut tries = 0;
-        loop {
-            self.spawn(part).await?;
+        self.spawn(part).await?;
+        self.settle(part).await
+    }
+
+    /// Waits until a part that was spawned is ready, and spawns it again where it could not start yet.
+    async fn settle(&mut self, part: Part) -> Result<(), Failure> {
+        for _ in 0..START_TRIES {
             match self.wait_ready(part).await {
-                Err(failure) if tries < LINGERING_TRIES && failure.to_string().contains(LINGERING) => {
-                    tries += 1;
+                Err(failure) if NOT_YET.iter().any(|passing| failure.to_string().contains(passing)) => {
                     self.children.remove(&part);
-                    tokio::time::sleep(LINGERING_PAUSE).await;
+                    tokio::time::sleep(START_PAUSE).await;
+                    self.spawn(part).await?;
                 }
                 outcome => return outcome,
             }
         }
+        self.wait_ready(part).await
     }
 
     async fn spawn(&mut self, part: Part) -> Result<(), Failure> {
