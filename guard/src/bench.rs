@@ -55,7 +55,7 @@ impl Memory {
         let as_of = AsOf { auth: AT, core: AT };
         let answer = Arc::new(Answer { verdict, as_of, subject, access_version: 1, entitlement_version: 1 });
         let now = self.clock.boot();
-        self.state.write().unwrap_or_else(PoisonError::into_inner).fill(asked, &answer, now);
+        self.state.write().unwrap_or_else(PoisonError::into_inner).fill(asked, session, &answer, now);
     }
 
     /// The ladder's first step and what follows it, as for a request whose token is checked: whether the session is
@@ -67,7 +67,7 @@ impl Memory {
         if state.has_ended(session) {
             return false;
         }
-        let Some(answer) = state.lookup(&asked, now, boot) else { return false };
+        let Some(answer) = state.lookup(&asked, session, now, boot) else { return false };
         drop(state);
         match &answer.verdict {
             Verdict::Active(context) => context.allows(permission),

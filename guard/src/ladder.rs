@@ -58,7 +58,7 @@ impl Ladder {
         // A token past its end is accepted for differing clocks only; by then its session may no longer be on the
         // list of ended ones, so Auth is asked.
         if now < claims.exp
-            && let Some(answer) = self.shared.state().lookup(&asked, now, self.shared.clock.boot())
+            && let Some(answer) = self.shared.state().lookup(&asked, claims.sid, now, self.shared.clock.boot())
         {
             // Spelled out: a key made of literals is made once, and this is the way of nearly every request.
             metrics::counter!("kisum_access_cache_total", "level" => "l0", "outcome" => "hit").increment(1);
@@ -149,7 +149,7 @@ impl Flight {
         if answer.verdict == Verdict::SessionRevoked {
             state.end_session(self.claims.sid, self.claims.exp, now);
         }
-        let filled = state.fill(self.asked.clone(), &answer, boot);
+        let filled = state.fill(self.asked.clone(), self.claims.sid, &answer, boot);
         Ok((answer, filled))
     }
 

@@ -46,6 +46,7 @@ mod ring;
 mod samples;
 mod service_token;
 mod shared;
+mod shown;
 mod source;
 mod state;
 mod token;

@@ -82,16 +82,13 @@ impl Memory {
         let asked = Asked { user: asker.user, org: org.clone() };
         let state = self.shared.state();
         let proven = state.proven(boot).filter(|proven| is_reached(*proven, least))?;
-        if state.has_ended(asker.session) {
-            return None;
-        }
-        let answer = state.lookup(&asked, now, boot).filter(|answer| is_recent(answer, now))?;
+        let answer = state.lookup(&asked, asker.session, now, boot).filter(|answer| is_recent(answer, now))?;
         drop(state);
         (!self.is_doubted(&answer.subject, asker, proven, boot)).then_some((answer, proven))
     }
 
     /// The place, `least` or later, up to which nothing has happened to a subject since `as_of`. Nothing while that is
-    /// not proven or the person's session is known to be over.
+    /// not proven, or the person's session was not answered for or is known to be over.
     pub fn vouch(&self, asker: Asker, subject: &AccessSubject, as_of: AsOf, least: AsOf) -> Option<AsOf> {
         if self.shared.clock.now() >= asker.token_until {
             return None;
@@ -99,7 +96,7 @@ impl Memory {
         let boot = self.shared.clock.boot();
         let state = self.shared.state();
         let proven = state.proven(boot).filter(|proven| is_reached(*proven, least))?;
-        if state.has_ended(asker.session) || state.since(as_of, subject) != Since::Nothing {
+        if !state.is_shown(asker.user, asker.session) || state.since(as_of, subject) != Since::Nothing {
             return None;
         }
         drop(state);
@@ -119,18 +116,23 @@ impl Memory {
         doubts.concern(subject, asker.session, proven.auth, boot)
     }
 
-    /// Whether both leases run, so that asking for what is kept makes sense.
+    /// Whether both leases run, so that what is kept could be used at all.
     pub fn is_proven(&self) -> bool {
         self.shared.state().proven(self.shared.clock.boot()).is_some()
     }
 
-    /// Keeps an answer, unless something has happened since it was computed to whom it is about.
+    /// Whether both leases run and the session was answered for, so that asking for what is kept makes sense.
+    pub fn is_proven_for(&self, asker: Asker) -> bool {
+        let state = self.shared.state();
+        state.proven(self.shared.clock.boot()).is_some() && state.is_shown(asker.user, asker.session)
+    }
+
+    /// Keeps an answer, and that the session was answered for, unless something has happened since it was computed to
+    /// whom it is about.
     pub fn keep(&self, asker: Asker, org: &XOrg, answer: &Arc<Answer>) {
-        if self.keeps_answers {
-            let (asked, boot) = (Asked { user: asker.user, org: org.clone() }, self.shared.clock.boot());
-            // Whether it was kept or overtaken: it was computed from one snapshot, and is as right as it was then.
-            let _ = self.shared.state_mut().fill(asked, answer, boot);
-        }
+        let (asked, boot) = (Asked { user: asker.user, org: org.clone() }, self.shared.clock.boot());
+        // Whether it was kept or overtaken: it was computed from one snapshot, and is as right as it was then.
+        let _ = self.shared.state_mut().fill(asked, asker.session, answer, boot);
     }
 
     /// What events name from now on. Whoever is slow misses some.

@@ -12,9 +12,10 @@ use crate::{
     named::Named,
     passing::Passing,
     ring::{Ring, Since},
+    shown::{PERSONS_MAX, Shown},
 };
 use kisum_events::{
-    AccessSubject, AsOf, Cursor, Envelope, Head, Log, Position, Sequence, SessionId, Step, Timestamp, View,
+    AccessSubject, AsOf, Cursor, Envelope, Head, Log, Position, Sequence, SessionId, Step, Timestamp, UserId, View,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -108,6 +109,7 @@ pub(crate) struct State {
     contexts: Contexts,
     passing: Passing,
     ended: EndedSessions,
+    shown: Shown,
 }
 
 impl State {
@@ -118,6 +120,7 @@ impl State {
             contexts: Contexts::new(entries_max),
             passing: Passing::default(),
             ended: EndedSessions::default(),
+            shown: Shown::new(PERSONS_MAX),
         }
     }
 
@@ -142,6 +145,7 @@ impl State {
         self.passing.clear();
         if log == Log::Auth {
             self.ended = EndedSessions::default();
+            self.shown.clear();
         }
     }
 
@@ -164,6 +168,12 @@ impl State {
     /// Whether a session is known to be over.
     pub(crate) fn has_ended(&self, session: SessionId) -> bool {
         self.ended.contains(session)
+    }
+
+    /// Whether Auth has answered for a session since anything happened to its person. What is kept of a person counts for
+    /// no other: it may be over with all of theirs, though no event has said so of it.
+    pub(crate) fn is_shown(&self, user: UserId, session: SessionId) -> bool {
+        self.shown.contains(user, session) && !self.has_ended(session)
     }
 
     /// Where a log is followed up to.
@@ -214,6 +224,7 @@ impl State {
                 }
                 self.contexts.drop_named(&named);
                 self.passing.drop_named(&named);
+                self.shown.drop_named(&named);
                 Arrived::Applied(named)
             }
         }
@@ -265,9 +276,19 @@ impl State {
         AsOf { auth: of(Log::Auth), core: of(Log::Core) }
     }
 
-    /// The ladder's first step: the answer that is kept, while both leases run and it is still valid.
-    pub(crate) fn lookup(&self, asked: &Asked, now: Timestamp, boot: BootTime) -> Option<Arc<Answer>> {
+    /// The ladder's first step: the answer that is kept, while both leases run and it is still valid, for a session that
+    /// Auth has answered for.
+    pub(crate) fn lookup(
+        &self,
+        asked: &Asked,
+        session: SessionId,
+        now: Timestamp,
+        boot: BootTime,
+    ) -> Option<Arc<Answer>> {
         self.proven(boot)?;
+        if !self.is_shown(asked.user, session) {
+            return None;
+        }
         let answer = self.contexts.get(asked).or_else(|| self.passing.get(asked, boot))?;
         answer.is_valid(now).then(|| Arc::clone(answer))
     }
@@ -295,8 +316,8 @@ impl State {
     }
 
     /// The fill rule: an answer is kept only if no access event since it was computed, up to what is applied, names
-    /// whom it is about.
-    pub(crate) fn fill(&mut self, asked: Asked, answer: &Arc<Answer>, boot: BootTime) -> Filled {
+    /// whom it is about. What Auth answered to one session is the same for all of the person's that it has answered to.
+    pub(crate) fn fill(&mut self, asked: Asked, session: SessionId, answer: &Arc<Answer>, boot: BootTime) -> Filled {
         if answer.verdict == Verdict::SessionRevoked {
             return Filled::Passed;
         }
@@ -305,6 +326,7 @@ impl State {
             Since::Something => return Filled::Overtaken,
             Since::Unknown => return Filled::Passed,
         }
+        self.shown.insert(asked.user, session);
         if answer.subject.company_id.is_none() {
             self.passing.insert(asked, Arc::clone(answer), boot);
             return Filled::Kept;

@@ -4,7 +4,7 @@ use super::{Arrived, State};
 use crate::{
     answer::{Answer, Verdict},
     clock::{BootTime, Clock},
-    samples::{active, as_of, asked, at, entitlement_changed, head, permission_revoked, wall},
+    samples::{active, as_of, asked, at, entitlement_changed, head, permission_revoked, session, wall},
 };
 use kisum_events::{AsOf, Envelope, Head, Log, Position};
 use proptest::prelude::*;
@@ -176,7 +176,7 @@ impl World {
         if !self.answers.is_empty() {
             let (member, minimum, answer) = self.answers.remove(0);
             if self.state.judge(&answer, &minimum, self.clock.boot()).is_ok() {
-                self.state.fill(asked(member, 1), &Arc::new(answer), self.clock.boot());
+                self.state.fill(asked(member, 1), session(member), &Arc::new(answer), self.clock.boot());
             }
         }
     }
@@ -185,7 +185,7 @@ impl World {
     fn holds(&self) {
         let boot = self.clock.boot();
         for member in 1..=MEMBERS {
-            let Some(kept) = self.state.lookup(&asked(member, 1), wall(), boot) else { continue };
+            let Some(kept) = self.state.lookup(&asked(member, 1), session(member), wall(), boot) else { continue };
             let Verdict::Active(context) = &kept.verdict else { panic!("only contexts are asked for here") };
             if !context.permissions.is_empty() {
                 let since = boot.minus(BOUND);
@@ -224,7 +224,7 @@ proptest! {
         }
         for member in 1..=MEMBERS {
             let boot = world.clock.boot();
-            let Some(kept) = world.state.lookup(&asked(member, 1), wall(), boot) else { continue };
+            let Some(kept) = world.state.lookup(&asked(member, 1), session(member), wall(), boot) else { continue };
             let Verdict::Active(context) = &kept.verdict else { panic!("only contexts are asked for here") };
             let truth = world.truth.allows(member, world.truth.head(Log::Auth), world.truth.head(Log::Core));
             prop_assert_eq!(!context.permissions.is_empty(), truth);

@@ -6,8 +6,8 @@ use crate::{
     clock::{BootTime, Clock},
     named::Named,
     samples::{
-        active, as_of, asked, at, company, entitlement_changed, head, permission_revoked, session, session_ended,
-        stranger, wall,
+        active, as_of, asked, at, company, entitlement_changed, envelope, head, permission_revoked, session,
+        session_ended, stranger, user, wall,
     },
 };
 use kisum_events::{Cursor, Head, Log, StreamName};
@@ -32,19 +32,20 @@ fn keep(state: &mut State, answer: Answer, boot: BootTime) -> Filled {
         user: answer.subject.user_id,
         org: crate::org::XOrg::Id(answer.subject.company_id.unwrap_or(company(1))),
     };
-    state.fill(asked, &Arc::new(answer), boot)
+    let session = answer.subject.session_id;
+    state.fill(asked, session, &Arc::new(answer), boot)
 }
 
 #[test]
 fn a_kept_answer_is_used_while_both_leases_run() {
     let (mut state, boot) = following();
     assert_eq!(keep(&mut state, active(1, 1, as_of(10, 10), READ), boot), Filled::Kept);
-    assert!(state.lookup(&asked(1, 1), wall(), boot).is_some());
-    assert!(state.lookup(&asked(2, 1), wall(), boot).is_none());
+    assert!(state.lookup(&asked(1, 1), session(1), wall(), boot).is_some());
+    assert!(state.lookup(&asked(2, 1), session(2), wall(), boot).is_none());
     // One log is proven anew, the other is not.
     state.head(Log::Auth, &head(10), boot.plus(4 * SECOND), boot.plus(4 * SECOND));
-    assert!(state.lookup(&asked(1, 1), wall(), boot.plus(Duration::from_millis(4999))).is_some());
-    assert!(state.lookup(&asked(1, 1), wall(), boot.plus(5 * SECOND)).is_none());
+    assert!(state.lookup(&asked(1, 1), session(1), wall(), boot.plus(Duration::from_millis(4999))).is_some());
+    assert!(state.lookup(&asked(1, 1), session(1), wall(), boot.plus(5 * SECOND)).is_none());
 }
 
 #[test]
@@ -54,10 +55,10 @@ fn an_event_drops_what_it_names() {
     keep(&mut state, active(2, 1, as_of(10, 10), READ), boot);
     let arrived = state.event(&permission_revoked(12, 10, 1, 1), wall());
     assert!(matches!(arrived, Arrived::Applied(Named::Membership { .. })));
-    assert!(state.lookup(&asked(1, 1), wall(), boot).is_none());
-    assert!(state.lookup(&asked(2, 1), wall(), boot).is_some());
+    assert!(state.lookup(&asked(1, 1), session(1), wall(), boot).is_none());
+    assert!(state.lookup(&asked(2, 1), session(2), wall(), boot).is_some());
     state.event(&entitlement_changed(11, 10, 1), wall());
-    assert!(state.lookup(&asked(2, 1), wall(), boot).is_none());
+    assert!(state.lookup(&asked(2, 1), session(2), wall(), boot).is_none());
 }
 
 #[test]
@@ -66,7 +67,28 @@ fn an_ended_session_is_known_and_its_person_s_contexts_go() {
     keep(&mut state, active(1, 1, as_of(10, 10), READ), boot);
     state.event(&session_ended(11, 10, 1), wall());
     assert!(state.has_ended(session(1)) && !state.has_ended(session(2)));
-    assert!(state.lookup(&asked(1, 1), wall(), boot).is_none());
+    assert!(state.lookup(&asked(1, 1), session(1), wall(), boot).is_none());
+}
+
+/// security 8: a session may be over with all of its person's and have no event of its own that says so.
+#[test]
+fn what_is_kept_of_a_person_counts_for_no_session_that_was_not_answered_for_since_all_of_theirs_were_ended() {
+    let (mut state, boot) = following();
+    let (thief, victim) = (session(7), session(1));
+    let answer = |auth| Arc::new(active(1, 1, as_of(auth, 10), READ));
+    let allowed = |state: &State, session| state.lookup(&asked(1, 1), session, wall(), boot).is_some();
+    state.fill(asked(1, 1), thief, &answer(10), boot);
+    assert!(allowed(&state, thief) && !allowed(&state, victim), "Auth has not been asked about the other one");
+    let ended = ("user.sessions_ended", None, serde_json::json!({}));
+    state.event(&envelope(Log::Auth, 11, 10, &StreamName::user(user(1)), ended), wall());
+    assert_eq!(state.fill(asked(1, 1), thief, &answer(10), boot), Filled::Overtaken);
+    state.fill(asked(1, 1), victim, &answer(11), boot);
+    assert!(allowed(&state, victim), "they signed in again");
+    assert!(!allowed(&state, thief), "and do not let the other session in by it");
+    // Nothing of it rests on having seen the event: whoever begins later knows as little of either session.
+    let (mut cold, _) = following();
+    cold.fill(asked(1, 1), victim, &answer(10), boot);
+    assert!(!allowed(&cold, thief));
 }
 
 #[test]
@@ -76,7 +98,7 @@ fn an_event_that_is_not_understood_drops_everything() {
     let mut unknown = permission_revoked(11, 10, 7, 7);
     unknown.stream = StreamName::from_stored("vault-7".to_owned());
     assert_eq!(state.event(&unknown, wall()), Arrived::Applied(Named::Everybody));
-    assert!(state.lookup(&asked(1, 1), wall(), boot).is_none());
+    assert!(state.lookup(&asked(1, 1), session(1), wall(), boot).is_none());
 }
 
 #[test]
@@ -114,7 +136,7 @@ fn an_answer_from_before_the_start_is_used_but_not_kept() {
 fn a_refusal_is_kept_like_any_answer_but_a_revoked_session_is_not_a_context() {
     let (mut state, boot) = following();
     assert_eq!(keep(&mut state, stranger(1, 1, as_of(10, 10)), boot), Filled::Kept);
-    assert!(state.lookup(&asked(1, 1), wall(), boot).is_some());
+    assert!(state.lookup(&asked(1, 1), session(1), wall(), boot).is_some());
     let revoked = Answer { verdict: Verdict::SessionRevoked, ..stranger(2, 1, as_of(10, 10)) };
     assert_eq!(keep(&mut state, revoked, boot), Filled::Passed);
 }
@@ -126,8 +148,8 @@ fn a_context_is_good_until_something_in_it_changes_by_itself() {
     context.valid_until = Some(wall().plus(SECOND));
     let answer = Answer { verdict: Verdict::Active(Arc::new(context)), ..active(1, 1, as_of(10, 10), READ) };
     keep(&mut state, answer, boot);
-    assert!(state.lookup(&asked(1, 1), wall(), boot).is_some());
-    assert!(state.lookup(&asked(1, 1), wall().plus(SECOND), boot).is_none());
+    assert!(state.lookup(&asked(1, 1), session(1), wall(), boot).is_some());
+    assert!(state.lookup(&asked(1, 1), session(1), wall().plus(SECOND), boot).is_none());
 }
 
 #[test]
@@ -166,7 +188,7 @@ fn forgetting_a_log_drops_all_that_rests_on_it() {
     state.forget(Log::Core);
     state.start(Log::Core, at(10));
     state.head(Log::Core, &head(10), boot, boot);
-    assert!(state.lookup(&asked(1, 1), wall(), boot).is_none());
+    assert!(state.lookup(&asked(1, 1), session(1), wall(), boot).is_none());
     assert!(state.has_ended(session(5)));
     state.forget(Log::Auth);
     assert!(!state.has_ended(session(5)));

@@ -127,7 +127,7 @@ impl ContextCache {
         now: Timestamp,
     ) -> Option<Answer> {
         // What cannot be vouched for need not be asked for.
-        if !memory.is_proven() {
+        if !memory.is_proven_for(asker) {
             return None;
         }
         let found = tokio::time::timeout(PATIENCE, self.find(memory, asker, company, least, now)).await;
