@@ -254,11 +254,12 @@ fn ended(user_id: UserId, cause: SessionEndCause, access_token_ttl: Duration, no
     SessionEvent::Ended { user_id, cause, tokens_until: now.plus(access_token_ttl).plus(CLOCK_SKEW_MAX) }
 }
 
-/// Lets a live session outlive the end of all others at that version of the person's stream.
-pub fn keep(state: &Session, user_version: u64) -> Vec<SessionEvent> {
+/// Lets a live session outlive the end of all others at that version of the person's stream. `before` is the person
+/// before that end: what was over with all of theirs by then does not come back.
+pub fn keep(state: &Session, before: &User, user_version: u64) -> Vec<SessionEvent> {
     match state.status {
-        SessionStatus::Live { .. } => vec![SessionEvent::Kept { user_version }],
-        SessionStatus::Unknown | SessionStatus::Ended { .. } => vec![],
+        SessionStatus::Live { .. } if !is_superseded(state, before) => vec![SessionEvent::Kept { user_version }],
+        SessionStatus::Unknown | SessionStatus::Live { .. } | SessionStatus::Ended { .. } => vec![],
     }
 }
 

@@ -213,7 +213,7 @@ pub enum SetPasswordError {
     Suspended,
 }
 
-/// Sets the hash of a password that was checked before.
+/// Sets the hash of a password that was checked before; another password ends all sessions.
 ///
 /// # Errors
 /// [`SetPasswordError`] for anybody who is not active.
@@ -221,7 +221,10 @@ pub fn set_password(state: &User, hash: &str, cause: PasswordCause) -> Result<Ve
     match state.status {
         UserStatus::Unknown | UserStatus::Erased { .. } => Err(SetPasswordError::Unknown),
         UserStatus::Suspended { .. } => Err(SetPasswordError::Suspended),
-        UserStatus::Active => Ok(vec![UserEvent::PasswordSet { hash: Sealed::new(hash.to_owned()), cause }]),
+        UserStatus::Active => {
+            let set = UserEvent::PasswordSet { hash: Sealed::new(hash.to_owned()), cause };
+            Ok([set].into_iter().chain(cause.ends_sessions().then_some(UserEvent::SessionsEnded)).collect())
+        }
     }
 }
 

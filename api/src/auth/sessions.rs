@@ -17,9 +17,12 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use kisum_domains::session::{self, EndSessionError, Session, SessionStatus};
+use kisum_domains::{
+    User,
+    session::{self, EndSessionError, Session, SessionStatus},
+};
 use kisum_events::{Actor, Cursor, SessionEndCause, SessionId, StreamName, UserId};
-use kisum_log::{Append, Loaded};
+use kisum_log::{Append, AppendError, Loaded};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -138,8 +141,7 @@ pub(super) async fn make_room(auth: &Auth, user: UserId, append: &mut Append) ->
     Ok(EndedAlong { cause: "too_many", ..ended })
 }
 
-/// Ends every session of a person but `keep`, in an append that is about more: write the person's stream first, since
-/// what is kept outlives the version that the append gives it (kept too early, it ends like the others).
+/// Ends every session of a person but `kept`, in an append that is about more, and which says so in the person's stream.
 ///
 /// Which sessions there are is what their list shows once it has reached the log's head. One that begins at this very
 /// moment may be missing, and so may all while the list stands still: the person's state says which version ended all
@@ -154,7 +156,7 @@ pub(super) async fn make_room(auth: &Auth, user: UserId, append: &mut Append) ->
 pub(super) async fn end_all(
     auth: &Auth,
     user: UserId,
-    keep: Option<SessionId>,
+    kept: Option<SessionId>,
     cause: SessionEndCause,
     append: &mut Append,
 ) -> Result<EndedAlong, Problem> {
@@ -164,15 +166,19 @@ pub(super) async fn end_all(
         tracing::warn!(user_id = %user, "the list of sessions lags; those that it lacks are ended later");
     }
     let mut ending = listed(auth, user, 0, ENDING_MAX).await?;
-    ending.retain(|id| Some(*id) != keep);
-    let ended = end_these(auth, ending, cause, append).await?;
-    if let (Some(keep), Some(version)) = (keep, append.version_after(&StreamName::user(user))) {
-        let kept: Loaded<Session> = auth.log.load(&StreamName::session(keep)).await.map_err(problem::of_load)?;
-        if kept.state.user_id == Some(user) {
-            append.write(&kept, session::keep(&kept.state, version)).map_err(problem::of_append)?;
-        }
-    }
-    Ok(ended)
+    ending.retain(|id| Some(*id) != kept);
+    end_these(auth, ending, cause, append).await
+}
+
+/// Lets the session that asks outlive what the append says in the person's stream, which has to be written before (kept
+/// too early, it ends like the others). Both are the states that the append is decided on: of two commands that each
+/// keep their own session and end the other, one is decided anew.
+///
+/// # Errors
+/// [`AppendError::Refused`] when the session is written twice.
+pub(super) fn keep(append: &mut Append, session: &Loaded<Session>, before: &Loaded<User>) -> Result<(), AppendError> {
+    let version = append.version_after(&before.stream).unwrap_or(before.version);
+    append.write(session, session::keep(&session.state, &before.state, version)).map(drop)
 }
 
 /// Whether the attempt of a command, from 0, should end sessions in its own append.
@@ -201,17 +207,29 @@ async fn listed(auth: &Auth, user: UserId, offset: i64, limit: i64) -> Result<Ve
 ///
 /// # Errors
 /// 503 when the log cannot be read.
-pub(super) async fn end_these(
+async fn end_these(
     auth: &Auth,
     ending: Vec<SessionId>,
     cause: SessionEndCause,
     append: &mut Append,
 ) -> Result<EndedAlong, Problem> {
+    let ending = auth.log.load_all(ending.into_iter().map(StreamName::session)).await.map_err(problem::of_load)?;
+    end_loaded(auth, ending, cause, append)
+}
+
+/// Adds the ends of those of these sessions that have not ended, decided on these states.
+///
+/// # Errors
+/// [`Problem`] when one is written already.
+pub(super) fn end_loaded(
+    auth: &Auth,
+    ending: Vec<Loaded<Session>>,
+    cause: SessionEndCause,
+    append: &mut Append,
+) -> Result<EndedAlong, Problem> {
     let now = auth.clock.now();
     let mut sessions = Vec::new();
-    for old in
-        auth.log.load_all::<Session>(ending.into_iter().map(StreamName::session)).await.map_err(problem::of_load)?
-    {
+    for old in ending {
         // Only a session that is unknown cannot be ended.
         let end = session::end(&old.state, cause, auth.lifetimes.access, now);
         let (Ok(id), Ok(events)) = (old.stream.id().parse(), end) else { continue };

@@ -1,9 +1,10 @@
 //! Sessions that began before all of their person's were ended, and that the append which ended them did not know of:
 //! each is ended here, so that guards that hold another session's context hear of it too.
 //!
-//! It owns finding and ending them. Which they are is a fold (`session_list_v1`), so it needs no checkpoint of its own:
+//! It owns finding and ending them. Where to look is a fold (`session_list_v1`), so it needs no checkpoint of its own:
 //! what is found is what is left, whichever process died in between, and two processes that end the same one write it
-//! once. Nothing waits for it: whoever asks Auth is told by the person's state (`session::is_superseded`).
+//! once. The fold may have halted between the end of all and the event that keeps one, so each is ended only if the
+//! states say that it is over. Nothing waits for it: whoever asks Auth is told by the person's state (`session::is_superseded`).
 
 use super::{
     Auth,
@@ -14,9 +15,13 @@ use crate::shared::{
     ambient,
     problem::{self, Problem},
 };
-use kisum_events::{Actor, Meta, SessionEndCause, SessionId};
-use kisum_log::Append;
-use std::time::Duration;
+use kisum_domains::{Session, User, session};
+use kisum_events::{Actor, Meta, SessionEndCause, SessionId, StreamName};
+use kisum_log::{Append, Loaded};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::sync::watch;
 
 /// How often it is looked for them: far below the 5 s within which every guard must know (`consistency.md`), far above
@@ -53,8 +58,8 @@ async fn end_found(auth: &Auth) -> Result<(), Problem> {
     }
     let request = ambient::new_request_id();
     let mut append = Append::new(request, Meta::new(Actor::System, request));
-    let found = found.into_iter().map(SessionId::new).collect();
-    let ended = sessions::end_these(auth, found, SessionEndCause::Revoked, &mut append).await?;
+    let over = over(auth, found.into_iter().map(SessionId::new), &mut append).await?;
+    let ended = sessions::end_loaded(auth, over, SessionEndCause::Revoked, &mut append)?;
     // Ended meanwhile: the list has not caught up.
     if append.is_empty() {
         return Ok(());
@@ -65,4 +70,28 @@ async fn end_found(auth: &Auth) -> Result<(), Problem> {
         Outcome::Again | Outcome::Taken => {}
     }
     Ok(())
+}
+
+/// Those that are over with all of their person's; the append depends on that person.
+async fn over(
+    auth: &Auth,
+    found: impl Iterator<Item = SessionId>,
+    append: &mut Append,
+) -> Result<Vec<Loaded<Session>>, Problem> {
+    let sessions: Vec<Loaded<Session>> =
+        auth.log.load_all(found.map(StreamName::session)).await.map_err(problem::of_load)?;
+    let persons: BTreeSet<_> = sessions.iter().filter_map(|it| it.state.user_id).map(StreamName::user).collect();
+    let persons: Vec<Loaded<User>> = auth.log.load_all(persons).await.map_err(problem::of_load)?;
+    let persons: BTreeMap<_, _> = persons.into_iter().map(|it| (it.stream.clone(), it)).collect();
+    let mut over = Vec::new();
+    for found in sessions {
+        let person = found.state.user_id.and_then(|id| persons.get(&StreamName::user(id)));
+        let Some(person) = person else { continue };
+        // Of one that does not say when it began, nothing but the list knows.
+        if found.state.user_version == 0 || session::is_superseded(&found.state, &person.state) {
+            append.guard(person);
+            over.push(found);
+        }
+    }
+    Ok(over)
 }

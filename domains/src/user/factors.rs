@@ -154,7 +154,7 @@ pub struct AddFactor {
     pub recovery_hashes: Vec<String>,
 }
 
-/// Adds a factor; with the first come recovery codes. The caller ends all other sessions in the same append.
+/// Adds a factor; with the first come recovery codes. All sessions end but what the caller keeps in the same append.
 ///
 /// # Errors
 /// [`ChangeFactorsError`].
@@ -176,10 +176,11 @@ pub fn add_factor(
     if !state.has_second_factor() {
         events.push(UserEvent::RecoveryCodesIssued { hashes: Sealed::new(recovery_hashes) });
     }
+    events.push(UserEvent::SessionsEnded);
     Ok(events)
 }
 
-/// Removes a factor. The caller ends all other sessions in the same append.
+/// Removes a factor. All sessions end but what the caller keeps in the same append.
 ///
 /// # Errors
 /// [`ChangeFactorsError`].
@@ -191,7 +192,7 @@ pub fn remove_factor(
 ) -> Result<Vec<UserEvent>, ChangeFactorsError> {
     may_change_factors(state, assurance, now)?;
     if state.factors.iter().any(|factor| factor.id == id) {
-        Ok(vec![UserEvent::FactorRemoved { id }])
+        Ok(vec![UserEvent::FactorRemoved { id }, UserEvent::SessionsEnded])
     } else {
         Err(ChangeFactorsError::Unknown)
     }

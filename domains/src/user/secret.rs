@@ -182,8 +182,8 @@ pub fn verify_email(
     Ok(vec![UserEvent::SecretUsed { id: secret.id }, UserEvent::EmailVerified])
 }
 
-/// Uses a secret to set a password without the former one. Whoever can do that reads the address's mail, so it is
-/// verified by it. No factor is touched.
+/// Uses a secret to set a password without the former one, which ends all sessions. Whoever can do that reads the
+/// address's mail, so it is verified by it. No factor is touched.
 ///
 /// # Errors
 /// [`UseSecretError`] when the secret is not good.
@@ -197,5 +197,5 @@ pub fn reset_password(
     let used = UserEvent::SecretUsed { id: secret.id };
     let set = UserEvent::PasswordSet { hash: Sealed::new(hash.to_owned()), cause: PasswordCause::Reset };
     let verified = (!state.email_verified).then_some(UserEvent::EmailVerified);
-    Ok([used, set].into_iter().chain(verified).collect())
+    Ok([used, set].into_iter().chain(verified).chain([UserEvent::SessionsEnded]).collect())
 }

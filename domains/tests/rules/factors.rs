@@ -61,7 +61,7 @@ const STRONG: (AssuranceLevel, u64) = proven(AssuranceLevel::Aal2, 0);
 #[test]
 fn the_first_factor_takes_a_recent_sign_in_and_brings_recovery_codes() {
     let events = user::add_factor(&after([]), add(1), assurance(PASSWORD), at(599));
-    assert_eq!(events, Ok(vec![added(1, FactorKind::Totp), used(1, 7), codes(&["a", "b"])]));
+    assert_eq!(events, Ok(vec![added(1, FactorKind::Totp), used(1, 7), codes(&["a", "b"]), UserEvent::SessionsEnded]));
     let late = user::add_factor(&after([]), add(1), assurance(PASSWORD), at(600));
     assert_eq!(late, Err(ChangeFactorsError::StepUpRequired));
 }
@@ -76,7 +76,13 @@ fn whoever_has_a_factor_needs_one_to_change_them() {
         assert_eq!(user::issue_recovery_codes(&state, vec![], assurance(weak), at(now)), refused);
     }
     let events = user::add_factor(&state, add(2), assurance(STRONG), at(1));
-    assert_eq!(events, Ok(vec![added(2, FactorKind::Totp), used(2, 7)]), "recovery codes are those of the first");
+    assert_eq!(
+        events,
+        Ok(vec![added(2, FactorKind::Totp), used(2, 7), UserEvent::SessionsEnded]),
+        "recovery codes are those of the first"
+    );
+    let removed = user::remove_factor(&state, factor(1), assurance(STRONG), at(1));
+    assert_eq!(removed, Ok(vec![UserEvent::FactorRemoved { id: factor(1) }, UserEvent::SessionsEnded]));
     let unknown = user::remove_factor(&state, factor(9), assurance(STRONG), at(1));
     assert_eq!(unknown, Err(ChangeFactorsError::Unknown));
 }

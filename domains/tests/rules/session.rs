@@ -123,9 +123,10 @@ fn a_session_that_was_kept_outlives_that_end_and_not_the_next() {
     let state = given::<Session>([started(1000, 5000), SessionEvent::Kept { user_version: 9 }]).state;
     assert!(session::is_signed_in(&state, (user(1), &ended_at(9)), at(1)));
     assert!(!session::is_signed_in(&state, (user(1), &ended_at(10)), at(1)));
-    assert_eq!(session::keep(&state, 12), [SessionEvent::Kept { user_version: 12 }]);
+    assert_eq!(session::keep(&state, &ended_at(9), 12), [SessionEvent::Kept { user_version: 12 }]);
+    assert_eq!(session::keep(&state, &ended_at(10), 12), [], "what was over with all of theirs does not come back");
     let over = given::<Session>([started(1000, 5000), ended(SessionEndCause::Logout, 340)]).state;
-    assert_eq!(session::keep(&over, 12), [], "what is over is not kept");
+    assert_eq!(session::keep(&over, &ended_at(0), 12), [], "what is over is not kept");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use kisum_domains::user::{
     self, EndSessionsError, IssueSecret, IssueSecretError, LIVE_SECRETS_MAX, PresentedSecret, RegisterUser,
     RegisterUserError, RequestedCompany, SetPasswordError, UseSecretError, User, UserStandingError, UserStatus,
 };
-use kisum_events::{Aggregate, PasswordCause, Sealed, SecretId, SecretPurpose, StreamName, UserEvent};
+use kisum_events::{Aggregate, Effect, Event, PasswordCause, Sealed, SecretId, SecretPurpose, StreamName, UserEvent};
 
 fn registered() -> Vec<UserEvent> {
     vec![
@@ -61,7 +61,10 @@ fn nobody_is_registered_twice() {
 fn a_changed_password_ends_sessions_and_an_upgraded_hash_does_not() {
     given::<User>(registered())
         .when(|state| user::set_password(state, "second", PasswordCause::Changed))
-        .then([password("second", PasswordCause::Changed)]);
+        .then([password("second", PasswordCause::Changed), UserEvent::SessionsEnded]);
+    given::<User>(registered())
+        .when(|state| user::set_password(state, "second", PasswordCause::Upgraded))
+        .then([password("second", PasswordCause::Upgraded)]);
     assert_eq!(after([password("second", PasswordCause::Upgraded)]).sessions_ended, 0);
     assert_eq!(after([password("second", PasswordCause::Changed)]).sessions_ended, 3);
     assert_eq!(after([password("second", PasswordCause::Reset)]).sessions_ended, 3);
@@ -187,6 +190,7 @@ fn a_mailed_secret_is_good_once_until_it_expires_and_for_its_purpose_alone() {
         UserEvent::SecretUsed { id: secret_id(1) },
         password("second", PasswordCause::Reset),
         UserEvent::EmailVerified,
+        UserEvent::SessionsEnded,
     ]);
     for (what, presented, seconds) in [
         ("too late", presented(1, RESET), 60),
@@ -232,4 +236,21 @@ fn the_suspended_neither_get_nor_use_secrets() {
         .refused(UseSecretError::Suspended);
     given::<User>([]).when(|state| user::issue_secret(state, issue(2, RESET))).refused(IssueSecretError::Unknown);
     given::<User>(registered()).when(|state| user::issue_secret(state, issue(2, RESET))).then([issued(2, RESET)]);
+}
+
+/// security 8, `consistency.md`: guards hear of access events alone, and the list of sessions may stand still.
+#[test]
+fn whatever_ends_all_sessions_says_so_to_guards() {
+    let history = || after([issued(1, RESET)]);
+    let ending = [
+        user::set_password(&history(), "second", PasswordCause::Changed).unwrap(),
+        user::reset_password(&history(), &presented(1, RESET), "second", at(0)).unwrap(),
+        user::suspend(&history()).unwrap(),
+        user::end_sessions(&history()).unwrap(),
+        user::erase(&history()).unwrap(),
+    ];
+    for events in ending {
+        assert!(events.iter().any(UserEvent::ends_sessions), "{events:?}");
+        assert_eq!(events.last().map(Event::effect), Some(Effect::Narrows), "{events:?}");
+    }
 }

@@ -86,7 +86,8 @@ events! {
         Suspended = "user.suspended" Narrows,
         /// The person may again.
         Reactivated = "user.reactivated" Widens,
-        /// The person signed out everywhere.
+        /// All sessions of the person are over, but one that the same append keeps: they signed out everywhere, or an event
+        /// before it in the append did that and does not say so to guards.
         SessionsEnded = "user.sessions_ended" Narrows,
         /// A secret was issued that goes to the person by mail. The secret itself is derived when the mail is sent and
         /// stands nowhere.

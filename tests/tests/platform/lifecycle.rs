@@ -2,6 +2,8 @@
 //! and erasure.
 
 mod erasure;
+mod overlooked;
+mod passwords;
 mod races;
 mod signins;
 mod staff;
@@ -40,6 +42,8 @@ const BOUND: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
 const OVER: &str = "401 session_revoked";
+/// A company of the demo that owns the finance module.
+const COMPANY: &str = "acme-live";
 
 static SHARED: OnceCell<Setting> = OnceCell::const_new();
 

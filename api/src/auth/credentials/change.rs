@@ -6,6 +6,7 @@ use super::{about, check_password, of_hash};
 use crate::{
     auth::{
         Auth,
+        factors::step_up::load_session,
         login::append_for,
         lookup::Email,
         passwords::Verdict,
@@ -24,9 +25,9 @@ use crate::{
 };
 use axum::response::IntoResponse as _;
 use axum::{extract::State, response::Response};
-use kisum_domains::{Session, User, session, user};
-use kisum_events::{PasswordCause, SessionEndCause, StreamName};
-use kisum_log::{Append, Loaded, Receipt};
+use kisum_domains::{User, session, user};
+use kisum_events::{PasswordCause, SessionEndCause};
+use kisum_log::Receipt;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -54,12 +55,20 @@ pub(super) async fn change(
 ) -> Result<Response, Problem> {
     let user = signed_in::load_user(&auth, person.user).await?;
     check_password("newPassword", &body.new_password, &about(&user.state))?;
-    let stored = verify(&auth, &user.state, &ClientIp(address).limit_key(), body.current_password).await?;
+    let network = ClientIp(address).limit_key();
+    let stored = verify(&auth, &user.state, &network, body.current_password.clone()).await?;
     let hash = auth.passwords.hash(body.new_password).await.map_err(of_hash)?;
-    let receipt = set(&auth, person, (&stored, &hash), &label).await?;
+    let receipt = match set(&auth, person, (&stored, &hash), &label).await? {
+        Some(receipt) => receipt,
+        // Another hash meanwhile, maybe of the same password: a sign-in hashes one with today's parameters.
+        None => {
+            let user = signed_in::load_user(&auth, person.user).await?;
+            let stored = verify(&auth, &user.state, &network, body.current_password).await?;
+            set(&auth, person, (&stored, &hash), &label).await?.ok_or_else(race::lost)?
+        }
+    };
     tracing::info!(event = "password.changed", "a password was changed");
-    let stream = StreamName::session(person.session);
-    let session: Loaded<Session> = auth.log.load(&stream).await.map_err(problem::of_load)?;
+    let session = load_session(&auth, person.session).await?;
     let fresh = signed_in::fresh_token(&auth, person.user, (person.session, &session.state))?;
     Ok(Receipted::new(fresh, &receipt).into_response())
 }
@@ -88,41 +97,38 @@ fn wrong() -> Problem {
     Problem::forbidden("wrong_password", "The current password is another.")
 }
 
+/// Sets the password's hash; nothing where the hash that was verified is not the person's any more.
 async fn set(
     auth: &Auth,
     person: Person,
     (verified, hash): (&str, &str),
     label: &RequestLabel,
-) -> Result<Receipt, Problem> {
+) -> Result<Option<Receipt>, Problem> {
     for attempt in 0..race::ATTEMPTS_MAX {
         let user = signed_in::load_user(auth, person.user).await?;
+        let session = load_session(auth, person.session).await?;
+        // Hashing takes its time, and somebody may have ended this very session meanwhile.
+        if !session::is_signed_in(&session.state, (person.user, &user.state), auth.clock.now()) {
+            return Err(session_over(person));
+        }
         if user.state.password_hash.get().map(String::as_str) != Some(verified) {
-            return Err(wrong());
+            return Ok(None);
         }
         let events = user::set_password(&user.state, hash, PasswordCause::Changed).map_err(|_| session_over(person))?;
         let mut append = append_for(person.actor(), label);
         append.write(&user, events).map_err(problem::of_append)?;
         let mut ended = None;
         if sessions::may_end_along(attempt) {
-            let (keep, cause) = (Some(person.session), SessionEndCause::PasswordSet);
-            ended = Some(sessions::end_all(auth, person.user, keep, cause, &mut append).await?);
-        } else {
-            keep(auth, person, &mut append).await?;
+            let (kept, cause) = (Some(person.session), SessionEndCause::PasswordSet);
+            ended = Some(sessions::end_all(auth, person.user, kept, cause, &mut append).await?);
         }
+        sessions::keep(&mut append, &session, &user).map_err(problem::of_append)?;
         if let Outcome::Done(receipt) = race::settle(auth.append(append).await)? {
             if let Some(ended) = ended {
                 ended.note(auth);
             }
-            return Ok(receipt);
+            return Ok(Some(receipt));
         }
     }
     Err(race::lost())
-}
-
-/// Keeps the session that asks, where the others are left to `stragglers`.
-async fn keep(auth: &Auth, person: Person, append: &mut Append) -> Result<(), Problem> {
-    let stream = StreamName::session(person.session);
-    let kept: Loaded<Session> = auth.log.load(&stream).await.map_err(problem::of_load)?;
-    let version = append.version_after(&StreamName::user(person.user)).unwrap_or_default();
-    append.write(&kept, session::keep(&kept.state, version)).map(drop).map_err(problem::of_append)
 }

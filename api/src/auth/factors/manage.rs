@@ -32,9 +32,7 @@ use kisum_domains::{
     session::{self, Assurance},
     user::{self, AddFactor, ChangeFactorsError},
 };
-use kisum_events::{
-    FactorId, FactorKind, FactorMaterial, SessionEndCause, SessionId, StreamName, Timestamp, UserEvent, UserId,
-};
+use kisum_events::{FactorId, FactorKind, FactorMaterial, SessionEndCause, SessionId, Timestamp, UserEvent, UserId};
 use kisum_log::Receipt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -307,8 +305,9 @@ async fn change(
         } else if sessions::may_end_along(attempt) {
             let cause = SessionEndCause::FactorsChanged;
             ended = Some(sessions::end_all(auth, person.user, Some(person.session), cause, &mut append).await?);
-        } else if let Some(version) = append.version_after(&StreamName::user(person.user)) {
-            append.write(&session, session::keep(&session.state, version)).map_err(problem::of_append)?;
+        }
+        if others == Others::End {
+            sessions::keep(&mut append, &session, &user).map_err(problem::of_append)?;
         }
         if let Outcome::Done(receipt) = race::settle(auth.append(append).await)? {
             if let Some(ended) = ended {

@@ -71,7 +71,7 @@ pub(super) fn assurance(loaded: &Loaded<Session>, id: SessionId) -> Assurance {
 ///
 /// # Errors
 /// 503 when the log cannot be read.
-pub(super) async fn load_session(auth: &Auth, id: SessionId) -> Result<Loaded<Session>, Problem> {
+pub(in crate::auth) async fn load_session(auth: &Auth, id: SessionId) -> Result<Loaded<Session>, Problem> {
     auth.log.load(&StreamName::session(id)).await.map_err(problem::of_load)
 }
 

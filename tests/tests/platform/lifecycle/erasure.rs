@@ -1,7 +1,7 @@
 //! Erasure: afterwards no clear personal data is anywhere, nothing that was sealed opens, and everything still folds
 //! (security 13).
 
-use super::{OVER, Scene};
+use super::{COMPANY, OVER, Scene};
 use crate::log_command::{kisum, kisum_with};
 use kisum::{local::databases::Database, platform::Ask};
 use kisum_domains::{Session, User, user::UserStatus};
@@ -12,7 +12,6 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use std::{collections::BTreeSet, path::Path};
 
-const COMPANY: &str = "acme-live";
 const NAME: &str = "Zebulon Quartermaine";
 
 /// Every row of every table of a database, as text; bytes as hex.
@@ -50,6 +49,7 @@ fn holds(bytes: &[u8], word: &str) -> bool {
     bytes.windows(word.len()).any(|window| window == word.as_bytes())
 }
 
+/// security 12, 13, 31
 #[tokio::test(flavor = "multi_thread")]
 async fn of_an_erased_person_nothing_personal_is_left_anywhere_and_the_log_still_folds() {
     let scene = Scene::of_its_own().await;

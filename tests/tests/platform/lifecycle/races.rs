@@ -1,6 +1,6 @@
 //! Ending all sessions of a person, whatever begins at the same moment.
 
-use super::{OVER, PATIENCE, PAUSE, Person, Scene, session_of};
+use super::{COMPANY, OVER, PATIENCE, PAUSE, Person, Scene, session_of};
 use kisum::platform::Ask;
 use kisum_domains::User;
 use kisum_events::{Actor, Meta, RequestId, StreamName, UserEvent, UserId};
@@ -14,7 +14,6 @@ use reqwest::Method;
 use serde_json::json;
 use std::time::Duration;
 
-const COMPANY: &str = "acme-live";
 /// Races of sign-ins with what ends all sessions.
 const ROUNDS: u64 = 200;
 /// People who race at once.
@@ -182,4 +181,44 @@ async fn nobody_keeps_access_who_signs_in_while_all_their_sessions_are_ended() {
         }
     });
     futures_util::future::join_all(racers).await;
+}
+
+/// `events.md`: starting a session guards the user; security 8, 13.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_keeps_a_session_who_signs_in_while_they_are_erased() {
+    const SEED: u64 = 0xe4a5_ed00;
+    const ERASED: usize = 8;
+    let scene = &Scene::start().await;
+    let owner = scene.owner(0).await;
+    let mut seeded = Seeded::new(SEED);
+    for round in 0..ERASED {
+        let person = scene.person("Gone").await;
+        let before = scene.sign_in(&person.email).await;
+        let shown = scene.admin(Ask::get(&format!("/internal/v1/users/{}/erasure", person.id))).await;
+        let path = format!("/internal/v1/users/{}/erase", person.id);
+        let body = json!({ "confirm": shown.body["data"]["confirm"] });
+        let password = &scene.visitor.platform.addresses().demo_password;
+        let login = json!({ "email": person.email, "password": password, "client": "native" });
+        let login = scene.auth(None, Ask::new(Method::POST, "/auth/login").body(login));
+        let head_start = Duration::from_millis(seeded.below(HEAD_START_MS));
+        let erasing = async {
+            tokio::time::sleep(head_start).await;
+            scene.admin(Ask::new(Method::POST, &path).body(body).actor(&owner)).await
+        };
+        let (login, erased) = tokio::join!(login, erasing);
+        let what = format!("seed {SEED:#x}, round {round}: {login}");
+        assert!(erased.is_success(), "{what}, {erased}");
+        let late = login.is_success().then(|| Signed {
+            access: login.text("/accessToken").unwrap_or_default(),
+            refresh: login.text("/refreshToken").unwrap_or_default(),
+            user_id: person.id.clone(),
+        });
+        // Whoever had shown the password by then is told that they may not.
+        assert!(late.is_some() || matches!(login.status, 401 | 403), "{what}");
+        for signed in late.iter().chain([&before]) {
+            assert_eq!(scene.me(&signed.access).await, OVER, "{what}");
+            // What of a session is sealed went with its person, so there is nothing left to compare a token with.
+            assert_eq!(scene.refreshed(signed).await.status, 401, "{what}");
+        }
+    }
 }

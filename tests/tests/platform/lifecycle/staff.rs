@@ -59,6 +59,7 @@ async fn staff_are_admitted_by_role_and_second_factor_and_are_nobody_s_member() 
     assert_eq!(words(&context(&scene, &with_two).await), OVER);
 }
 
+/// security 31
 #[tokio::test(flavor = "multi_thread")]
 async fn only_an_owner_who_has_stepped_up_makes_others_staff_and_from_what_was_shown() {
     let scene = Scene::start().await;
@@ -154,4 +155,23 @@ async fn the_platform_has_one_first_owner_and_never_none() {
         owners += usize::from(scene.roles_of(id).await.body["data"]["roles"] == json!(["PLATFORM_OWNER"]));
     }
     assert_eq!(owners, 1);
+}
+
+/// security 31: what was shown to both is not what the second one changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_changes_that_were_decided_on_one_version_of_the_roles_one_counts() {
+    let scene = &Scene::start().await;
+    let owner = &scene.owner(0).await;
+    let person = &scene.person("Two roles").await;
+    let roles = ["SUPPORT", "CATALOG_EDITOR", "PLATFORM_OPERATOR"];
+    let granting = roles.map(|role| async move {
+        let path = format!("/internal/v1/staff/{}/roles/{role}?version=0", person.id);
+        scene.admin(Ask::new(Method::PUT, &path).actor(owner)).await
+    });
+    let answers = futures_util::future::join_all(granting).await;
+    let said: Vec<_> = answers.iter().map(words).collect();
+    assert_eq!(said.iter().filter(|said| said.as_str() == "409 conflict version").count(), 2, "{said:?}");
+    let won: Vec<_> =
+        roles.iter().zip(&answers).filter(|(_, answer)| answer.is_success()).map(|(role, _)| role).collect();
+    assert_eq!(scene.roles_of(&person.id).await.body["data"]["roles"], json!(won), "{said:?}");
 }
