@@ -41,6 +41,9 @@ use std::net::IpAddr;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+/// Times that a password is compared for one sign-in: another hash may be stored while it starts a session, and be one
+/// of the same password.
+const COMPARISONS_MAX: u32 = 2;
 /// Characters of a user agent that are kept.
 const AGENT_CHARS_MAX: usize = 256;
 
@@ -315,24 +318,31 @@ async fn sign_in(
     let known: Option<UserId> = holder.and_then(|stream| stream.id().parse().ok());
     // Nobody has the nil id: an unknown address costs the same reads as a known one.
     let id = known.unwrap_or(UserId::new(Uuid::nil()));
-    let loaded = signed_in::load_user(auth, id).await?;
-    let stored = loaded.state.password_hash.get().cloned();
-    let verdict = auth.passwords.verify(password.clone(), stored.clone()).await?;
-    let Verdict::Right { outdated } = verdict else { return Err(Refusal::credentials(known)) };
-    if !loaded.state.is_active() {
-        return Err(Refusal::suspended(id));
+    for _ in 0..COMPARISONS_MAX {
+        let loaded = signed_in::load_user(auth, id).await?;
+        let stored = loaded.state.password_hash.get().cloned();
+        let verdict = auth.passwords.verify(password.clone(), stored.clone()).await?;
+        let Verdict::Right { outdated } = verdict else { return Err(Refusal::credentials(known)) };
+        if !loaded.state.is_active() {
+            return Err(Refusal::suspended(id));
+        }
+        let come = if loaded.state.has_second_factor() {
+            let wanted = factors::want_second_factor(auth, (id, &loaded.state), account, client).await?;
+            PasswordRight::SecondFactorWanted(wanted)
+        } else {
+            let show = |user: &User| show_password(user, stored.as_deref());
+            match start_session(auth, id, loaded, show, &origin).await {
+                Ok(started) => PasswordRight::Started(Box::new(started)),
+                Err(refusal) if matches!(refusal.failure, Failure::Over) => continue,
+                Err(refusal) => return Err(refusal),
+            }
+        };
+        if outdated {
+            tokio::spawn(upgrade_password(auth.clone(), id, password, stored));
+        }
+        return Ok(come);
     }
-    let come = if loaded.state.has_second_factor() {
-        let wanted = factors::want_second_factor(auth, (id, &loaded.state), account, client).await?;
-        PasswordRight::SecondFactorWanted(wanted)
-    } else {
-        let show = |user: &User| show_password(id, user, stored.as_deref());
-        PasswordRight::Started(Box::new(start_session(auth, id, loaded, show, origin).await?))
-    };
-    if outdated {
-        tokio::spawn(upgrade_password(auth.clone(), id, password, stored));
-    }
-    Ok(come)
+    Err(Refusal::over(race::lost()))
 }
 
 /// What a person has shown, on one state of theirs.
@@ -343,14 +353,11 @@ pub(super) struct Shown {
     pub(super) events: Vec<UserEvent>,
 }
 
-/// A password that was verified is enough while it is still theirs, and while they have no second factor.
-fn show_password(id: UserId, user: &User, verified: Option<&str>) -> Result<Shown, Refusal> {
-    if user.password_hash.get().map(String::as_str) != verified {
-        return Err(Refusal::credentials(Some(id)));
-    }
-    if user.has_second_factor() {
-        // Added at this very moment: whoever begins again is asked for it.
-        return Err(race::lost().into());
+/// A password that was verified is enough while its hash is still theirs, and while they have no second factor. Otherwise
+/// nothing is known: it has to be compared with the other hash, or the factor to be asked for.
+fn show_password(user: &User, verified: Option<&str>) -> Result<Shown, Refusal> {
+    if user.password_hash.get().map(String::as_str) != verified || user.has_second_factor() {
+        return Err(Refusal::over(race::lost()));
     }
     Ok(Shown { amr: vec![AuthMethod::Pwd], events: Vec::new() })
 }
@@ -365,7 +372,7 @@ pub(super) async fn start_session(
     id: UserId,
     mut user: Loaded<User>,
     show: impl Fn(&User) -> Result<Shown, Refusal>,
-    origin: Origin,
+    origin: &Origin,
 ) -> Result<Started, Refusal> {
     let session_id = SessionId::new(ambient::new_id());
     let token = auth.refresh_key.first(session_id).map_err(|error| problem::of_defect(&error))?;
@@ -374,8 +381,8 @@ pub(super) async fn start_session(
         user_id: id,
         amr: Vec::new(),
         token_hash: token.hash(),
-        ip: Some(origin.ip),
-        agent: origin.agent,
+        ip: Some(origin.ip.clone()),
+        agent: origin.agent.clone(),
         idle_ttl: auth.lifetimes.idle,
         absolute_ttl: auth.lifetimes.absolute,
         user_version: user.version,

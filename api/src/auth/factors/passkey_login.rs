@@ -123,7 +123,7 @@ async fn finish(
     if !auth.challenges.use_up(tried).await? {
         return Err(Refusal::over(refused()));
     }
-    login::start_session(auth, id, loaded, show, origin).await
+    login::start_session(auth, id, loaded, show, &origin).await
 }
 
 /// Nobody guesses a signature; what is limited is what one network may make the database keep and check.

@@ -139,7 +139,7 @@ async fn finish(
     if !auth.challenges.use_up(tried).await? {
         return Err(Refusal::over(over()));
     }
-    login::start_session(auth, begun.user, loaded, show, origin).await
+    login::start_session(auth, begun.user, loaded, show, &origin).await
 }
 
 fn show(auth: &Auth, begun: &Begun, user: &User, presented: &Presented) -> Result<Shown, Refusal> {
