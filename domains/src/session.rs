@@ -115,7 +115,7 @@ impl Session {
 
 impl Aggregate for Session {
     type Event = SessionEvent;
-    const STATE_SCHEMA: u16 = 1;
+    const STATE_SCHEMA: u16 = 2;
     const SEALED: &'static [&'static str] = &["tokenHash", "predecessors"];
 
     fn evolve(&mut self, event: &SessionEvent, _version: u64) {

@@ -98,7 +98,7 @@ impl User {
 
 impl Aggregate for User {
     type Event = UserEvent;
-    const STATE_SCHEMA: u16 = 1;
+    const STATE_SCHEMA: u16 = 2;
     const SEALED: &'static [&'static str] =
         &["email", "name", "passwordHash", "secrets", "factorMaterial", "recoveryCodes"];
 

@@ -12,6 +12,7 @@ mod password;
 mod refresh;
 mod schedule;
 mod session;
+mod shapes;
 mod staff;
 mod subscription;
 mod user;
