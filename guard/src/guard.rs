@@ -230,7 +230,7 @@ async fn refresh_keys(shared: Arc<Shared>) {
         let pause = if !shared.tokens.is_ready() {
             // At the start Auth may still be on its way; a token would fetch the keys, but readiness waits for them.
             Duration::from_secs(1)
-        } else if shared.tokens.has_expected_key() || tries >= EXPECTED_TRIES_MAX {
+        } else if shared.tokens.has_expected_keys() || tries >= EXPECTED_TRIES_MAX {
             KEYS_EVERY
         } else {
             // Whoever answered has not heard of the key.

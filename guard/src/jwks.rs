@@ -9,6 +9,7 @@ use crate::{
     jws,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::header;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use std::{
@@ -248,7 +249,9 @@ impl Published {
     async fn download(&self) -> Option<KeySet> {
         // Many requests may wait for one fetch, so it is a part of none of their traces.
         let (name, trace) = trace_header(Cause::default().step());
-        let answer = self.http.get(&self.url).header(name, trace).timeout(FETCH_TIMEOUT).send().await;
+        // Keys are fetched because they may have changed: what a cache in between still has is no answer.
+        let request = self.http.get(&self.url).header(name, trace).header(header::CACHE_CONTROL, "no-cache");
+        let answer = request.timeout(FETCH_TIMEOUT).send().await;
         let body = match answer.and_then(reqwest::Response::error_for_status) {
             Ok(answer) => answer.bytes().await,
             Err(error) => Err(error),

@@ -25,6 +25,9 @@ const TYP: &str = "at+jwt";
 /// How far the signer's clock may differ from ours (`security.md` 18).
 const SKEW: Duration = Duration::from_secs(30);
 
+/// Published keys that are waited for at once; more are not published within the time that one takes to come.
+const EXPECTED_MAX: usize = 16;
+
 /// What a genuine token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessClaims {
@@ -154,8 +157,8 @@ pub struct TokenVerifier {
     keys: Keys,
     /// Keys that were removed, wherever a key set may still have them: as many as the log ever removed.
     removed: Arc<RwLock<HashSet<String>>>,
-    /// The key that was published last; it may not have come yet.
-    expected: Arc<RwLock<Option<KeyId>>>,
+    /// Keys that were published and may not have come yet, the latest last.
+    expected: Arc<RwLock<Vec<KeyId>>>,
     remembered: Arc<RwLock<Remembered>>,
 }
 
@@ -282,18 +285,22 @@ impl TokenVerifier {
 
     /// A key was published: until it has come, nothing is known about its tokens.
     pub(crate) fn expect_key(&self, kid: KeyId) {
-        *self.expected.write().unwrap_or_else(PoisonError::into_inner) = Some(kid);
+        let mut expected = self.expected.write().unwrap_or_else(PoisonError::into_inner);
+        expected.retain(|known| *known != kid && !self.has_settled(known));
+        let surplus = (expected.len() + 1).saturating_sub(EXPECTED_MAX);
+        expected.drain(..surplus);
+        expected.push(kid);
     }
 
     fn is_expected(&self, kid: &str) -> bool {
         let expected = self.expected.read().unwrap_or_else(PoisonError::into_inner);
-        expected.as_ref().is_some_and(|expected| expected.as_str() == kid)
+        expected.iter().any(|expected| expected.as_str() == kid)
     }
 
-    /// Whether the key that was published last has come, or is gone again.
-    pub(crate) fn has_expected_key(&self) -> bool {
+    /// Whether every key that was published has come, or is gone again.
+    pub(crate) fn has_expected_keys(&self) -> bool {
         let expected = self.expected.read().unwrap_or_else(PoisonError::into_inner).clone();
-        expected.is_none_or(|kid| self.has_settled(&kid))
+        expected.iter().all(|kid| self.has_settled(kid))
     }
 
     fn has_settled(&self, kid: &KeyId) -> bool {

@@ -14,7 +14,7 @@ use kisum_events::Timestamp;
 use serde_json::{Value, json};
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -185,6 +185,7 @@ fn published(url: &str, clock: &Clock) -> TokenVerifier {
     TokenVerifier::with_published_keys(ISSUER, AUDIENCE, url, reqwest::Client::new(), clock.clone())
 }
 
+/// security 19
 #[tokio::test]
 async fn ten_thousand_random_key_ids_cause_one_fetch() {
     let fetched = Arc::new(AtomicUsize::new(0));
@@ -211,6 +212,7 @@ async fn ten_thousand_random_key_ids_cause_one_fetch() {
     assert_eq!(fetched.load(Ordering::SeqCst), 2);
 }
 
+/// security 22
 #[tokio::test]
 async fn without_keys_a_token_is_neither_good_nor_bad() {
     // Bound and dropped: nobody listens there.
@@ -269,9 +271,35 @@ async fn a_token_by_a_key_that_was_published_and_has_not_come_yet_is_neither_goo
     verifier.verify(&issuer().token(1), wall()).await.unwrap();
     let token = |kid: &str| issuer().sign(&with(header(), json!({ "kid": kid })), &claims(1), Algorithm::PS256);
     verifier.expect_key("key-2".parse().unwrap());
-    assert!(!verifier.has_expected_key());
+    assert!(!verifier.has_expected_keys());
     assert_eq!(verifier.check(&token("key-2"), wall()).await.unwrap_err().name(), "keys_unreachable");
     assert_eq!(refusal(&verifier, &token("key-3"), wall()).await, "unknown_key");
+    // Of two that are published at once neither token is refused, whichever key comes first.
+    verifier.expect_key("key-4".parse().unwrap());
+    for kid in ["key-2", "key-4"] {
+        assert_eq!(verifier.check(&token(kid), wall()).await.unwrap_err().name(), "keys_unreachable");
+    }
     verifier.expect_key(KID.parse().unwrap());
-    assert!(verifier.has_expected_key());
+    assert!(!verifier.has_expected_keys(), "two have not come");
+    for kid in ["key-2", "key-4"] {
+        verifier.remove_key(&kid.parse().unwrap());
+    }
+    assert!(verifier.has_expected_keys());
+}
+
+/// security 11: an emergency leaves no time for what stands between to forget.
+#[tokio::test]
+async fn a_key_is_not_taken_from_a_cache_in_between() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    let jwks = move |headers: HeaderMap| {
+        seen.lock().unwrap().push(headers.get("cache-control").cloned());
+        async { issuer().jwks().to_string() }
+    };
+    let router = Router::new().route("/.well-known/jwks.json", get(jwks));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    published(&url, &Clock::manual(wall())).verify(&issuer().token(1), wall()).await.unwrap();
+    assert_eq!(*asked.lock().unwrap(), [Some(HeaderValue::from_static("no-cache"))]);
 }
