@@ -28,6 +28,11 @@ fn edge() {
         Unit::Count,
         "Trust files that could not be used; the former rules stayed in force"
     );
+    describe_counter!(
+        "kisum_log_lines_lost_total",
+        Unit::Count,
+        "Log lines that standard output did not take, because whoever reads it does not or is gone"
+    );
     describe_counter!("kisum_spans_exported_total", Unit::Count, "Spans that the collector took");
     describe_counter!("kisum_spans_dropped_total", Unit::Count, "Spans that were dropped, by reason");
 }

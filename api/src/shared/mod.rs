@@ -20,6 +20,7 @@ pub mod idempotency;
 pub mod json_lines;
 pub mod listener;
 pub mod log_page;
+mod mask;
 mod metric_names;
 pub mod observe;
 pub mod openapi;

@@ -6,7 +6,7 @@
 use super::{Queued, enqueue};
 use crate::shared::{
     ambient::{Clock, Stopwatch},
-    json_lines::mask,
+    mask::mask,
 };
 use serde_json::Value;
 use std::fmt::{self, Write as _};
