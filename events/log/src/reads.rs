@@ -34,7 +34,7 @@ pub trait Group: Send + Sync + 'static {
     /// What is answered.
     type Answer: Send + 'static;
 
-    /// Answers questions in their order, all by one statement.
+    /// Answers questions in their order, all by one statement: as many answers as questions.
     fn read(
         &self,
         conn: &mut PgConnection,
@@ -65,8 +65,13 @@ impl<G: Group> Reads<G> {
         let (group, receiver) = (Arc::new(group), Arc::new(Mutex::new(receiver)));
         let options = options.clone().application_name(&format!("kisum-read-{name}")).options(PLANS);
         for _ in 0..LANES {
-            let (group, receiver, options) = (Arc::clone(&group), Arc::clone(&receiver), options.clone());
-            tokio::spawn(Lane { group, receiver, options, conn: None }.run());
+            let lane = Lane {
+                group: Arc::clone(&group),
+                receiver: Arc::clone(&receiver),
+                options: options.clone(),
+                conn: None,
+            };
+            tokio::spawn(lane.keep_running());
         }
         Self { waiting }
     }
@@ -76,7 +81,7 @@ impl<G: Group> Reads<G> {
     /// # Errors
     /// [`LoadError`]: each question gets its own, whatever goes with it in one statement.
     pub async fn ask(&self, question: G::Question) -> Result<G::Answer, LoadError> {
-        let gone = || LoadError::Unavailable("nobody reads any more".to_owned());
+        let gone = || LoadError::Unavailable("the read was not finished".to_owned());
         let (answer, answered) = oneshot::channel();
         self.waiting.send(Waiting { question, answer }).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
@@ -91,6 +96,22 @@ struct Lane<G: Group> {
 }
 
 impl<G: Group> Lane<G> {
+    /// Runs, and goes on behind a panic: whoever was in that statement is told that it was not finished, and nobody else.
+    async fn keep_running(self) {
+        loop {
+            let lane = Self {
+                group: Arc::clone(&self.group),
+                receiver: Arc::clone(&self.receiver),
+                options: self.options.clone(),
+                conn: None,
+            };
+            match tokio::spawn(lane.run()).await {
+                Err(ended) if ended.is_panic() => tracing::error!(error = %ended, "reads: a panic; going on"),
+                Ok(()) | Err(_) => return,
+            }
+        }
+    }
+
     async fn run(mut self) {
         loop {
             let mut group = Vec::new();
@@ -145,6 +166,11 @@ impl<G: Group> Lane<G> {
             None => within("connecting", async { Ok(PgConnection::connect_with(&self.options).await?) }).await?,
         };
         let answers = within("a read", self.group.read(&mut conn, &questions)).await?;
+        if answers.len() != questions.len() {
+            // Handed out by place: one too many, and everybody behind it gets somebody else's.
+            let why = format!("{} questions have {} answers", questions.len(), answers.len());
+            return Err(LoadError::Stored { what: "a group of reads".to_owned(), why });
+        }
         // Kept only after a good answer: what is left on it otherwise is not known.
         self.conn = Some(conn);
         Ok(answers)

@@ -33,6 +33,7 @@ mod projections;
 mod projections_command;
 mod queries;
 mod random_commands;
+mod reads;
 mod rebuild;
 mod redis;
 mod relay;
