@@ -1,6 +1,6 @@
 //! A whole platform with the demo, and people who ask it things.
 
-use crate::servers;
+use crate::{processes::Process, servers};
 use kisum::{
     local::{Part, Stack, databases::Database},
     platform::{Addresses, Answer, Ask, Platform},
@@ -8,7 +8,11 @@ use kisum::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::{net::TcpListener, time::Duration};
 use tokio::sync::OnceCell;
+
+/// The longest wait for a process to serve.
+const STARTED: Duration = Duration::from_secs(60);
 
 /// A running platform with the demo in it, of one test's own.
 pub struct Demo {
@@ -62,6 +66,23 @@ pub async fn database_url(database: Database) -> String {
     let demo = SHARED.get_or_init(Demo::start).await;
     let url = demo.stack.addresses_with(|at| at.database(database, database.runtime_role()));
     url.unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+/// One more process of Auth beside a stack's own, with other variables where `changed` says so, and somebody who asks
+/// that one.
+pub async fn another_auth(stack: &Stack, changed: &[(&str, &str)]) -> (Process, Visitor) {
+    // Drawn and given back: that somebody else draws it meanwhile is unlikely, and then the process does not start.
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let address = format!("127.0.0.1:{}", port.unwrap_or_else(|error| panic!("{error}")).port());
+    let variables: Vec<_> = changed.iter().copied().chain([("LISTEN_ADDR", address.as_str())]).collect();
+    let process = Process::service(stack, Part::Auth, &variables);
+    let mut variables = stack.variables().unwrap_or_else(|failure| panic!("{failure}"));
+    variables.insert("AUTH_URL".to_owned(), format!("http://{address}"));
+    let addresses = Addresses::from_variables(&variables).unwrap_or_else(|error| panic!("{error:#}"));
+    let visitor = Visitor { platform: Platform::new(addresses).unwrap_or_else(|error| panic!("{error:#}")) };
+    let serving = async { while tokio::net::TcpStream::connect(&address).await.is_err() {} };
+    assert!(tokio::time::timeout(STARTED, serving).await.is_ok(), "{:?}", process.lines().last());
+    (process, visitor)
 }
 
 /// Which backend.

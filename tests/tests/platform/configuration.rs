@@ -131,6 +131,7 @@ async fn no_required_variable_has_a_default_even_on_a_developer_s_machine() {
     }
 }
 
+/// security 28
 #[tokio::test(flavor = "multi_thread")]
 async fn every_invalid_variable_stands_in_the_same_message_and_no_value_is_shown() {
     // Whatever has a form of its own; the others are names, or are passed on as they are.
@@ -195,6 +196,7 @@ async fn a_value_that_is_invalid_alone_is_refused_before_anything_is_listened_on
     }
 }
 
+/// security 28
 #[tokio::test(flavor = "multi_thread")]
 async fn what_only_a_developer_s_machine_may_do_is_refused_elsewhere() {
     let mut environment = good(Part::Auth).await;

@@ -103,6 +103,7 @@ async fn unknown_routes_and_methods_are_problems_too() {
     assert_eq!(problem(edge.bills(Method::DELETE).header("x-org", "acme-live")).await, "405 method_not_allowed");
 }
 
+/// security 14, 15
 #[tokio::test(flavor = "multi_thread")]
 async fn internal_routes_want_a_service_token_and_take_no_person_s() {
     let edge = Edge::start().await;

@@ -176,6 +176,7 @@ async fn flip_everywhere(
     }
 }
 
+/// security 29
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_bit_anywhere_in_the_log_is_found_with_its_position() {
     let mut conn = log_with_everything().await;

@@ -89,6 +89,7 @@ async fn unknown_and_known_addresses_are_refused_alike() {
     assert_eq!(known.0, 401);
 }
 
+/// security 7, 27
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cookie_of_a_browser_needs_an_origin_and_never_stands_in_a_body() {
     let demo = demo::shared().await;

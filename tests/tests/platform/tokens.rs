@@ -40,6 +40,7 @@ async fn asked(demo: &Visitor, token: &str) -> [String; 2] {
     [words(&demo.auth(Some(token), Ask::get("/auth/me")).await), words(&backend)]
 }
 
+/// security 18
 #[tokio::test(flavor = "multi_thread")]
 async fn no_altered_token_is_accepted() {
     let demo = demo::shared().await;
@@ -79,6 +80,7 @@ async fn no_altered_token_is_accepted() {
     }
 }
 
+/// security 9
 #[tokio::test(flavor = "multi_thread")]
 async fn access_tokens_are_small_and_carry_identity_alone() {
     let demo = demo::shared().await;
@@ -93,6 +95,7 @@ async fn access_tokens_are_small_and_carry_identity_alone() {
     assert!((1..=300).contains(&life), "{life} s");
 }
 
+/// security 18
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_published_to_all_is_no_secret_to_sign_with() {
     let demo = demo::shared().await;

@@ -32,6 +32,7 @@ fn part(listener: &Listener) -> Part {
     listener.callee().parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// security 27
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_carries_the_security_headers_and_a_label() {
     let everywhere = Everywhere::start().await;
@@ -72,6 +73,7 @@ async fn every_service_is_alive_and_ready_and_names_each_dependency() {
     }
 }
 
+/// security 15
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_and_internal_routes_are_on_internal_listeners_alone() {
     let everywhere = Everywhere::start().await;
@@ -99,6 +101,7 @@ async fn metrics_and_internal_routes_are_on_internal_listeners_alone() {
     }
 }
 
+/// security 26
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_wrong_before_a_handler_is_a_problem_on_every_listener() {
     let everywhere = Everywhere::start().await;
@@ -170,6 +173,7 @@ async fn a_label_is_kept_when_it_is_one_and_stands_in_the_log_with_the_trace() {
     }
 }
 
+/// security 12
 #[tokio::test(flavor = "multi_thread")]
 async fn no_log_holds_a_password_a_token_or_an_address() {
     let everywhere = Everywhere::start().await;

@@ -238,6 +238,7 @@ async fn refused(wrong: Vec<Wrong>) -> Vec<String> {
     answers.into_iter().flatten().collect()
 }
 
+/// security 26
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_malformed_is_refused_by_every_operation_and_nothing_is_written() {
     let everywhere = Everywhere::start().await;

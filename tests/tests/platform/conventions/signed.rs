@@ -43,6 +43,7 @@ pub(super) fn platform_key(everywhere: &Everywhere) -> KeyPair {
     key_of(&std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 
+/// security 9, 14, 18
 #[tokio::test(flavor = "multi_thread")]
 async fn a_genuine_signature_does_not_make_a_token_good() {
     let everywhere = Everywhere::start().await;

@@ -69,6 +69,7 @@ async fn command(everywhere: &Everywhere, listener: &Listener, person: &str) -> 
     ))
 }
 
+/// security 25
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_does_not_come_is_not_waited_for() {
     let everywhere = &Everywhere::start().await;
@@ -90,6 +91,7 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
     .await;
 }
 
+/// security 25
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_does_not_come_or_does_not_end_is_refused() {
     let everywhere = &Everywhere::start().await;
@@ -135,6 +137,7 @@ async fn a_body_that_does_not_come_or_does_not_end_is_refused() {
     .await;
 }
 
+/// security 25
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_headers_are_refused_and_requests_in_a_row_are_answered_in_order() {
     let everywhere = &Everywhere::start().await;
@@ -164,6 +167,7 @@ async fn too_many_headers_are_refused_and_requests_in_a_row_are_answered_in_orde
     .await;
 }
 
+/// security 25
 #[tokio::test(flavor = "multi_thread")]
 async fn who_says_no_more_or_takes_nothing_is_given_up() {
     let everywhere = &Everywhere::start().await;

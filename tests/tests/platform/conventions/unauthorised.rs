@@ -138,6 +138,7 @@ fn not_a_service(
     tokens
 }
 
+/// security 14, 18
 #[tokio::test(flavor = "multi_thread")]
 async fn no_token_that_is_not_good_gets_past_any_operation_of_any_listener() {
     let everywhere = Everywhere::start().await;
@@ -178,6 +179,7 @@ async fn no_token_that_is_not_good_gets_past_any_operation_of_any_listener() {
     assert_eq!(written(&everywhere).await, before, "nothing was written");
 }
 
+/// security 14
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_s_token_is_good_once() {
     let everywhere = Everywhere::start().await;

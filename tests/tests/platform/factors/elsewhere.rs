@@ -1,10 +1,7 @@
 //! Second factors with more than one process of Auth, without Redis, after a change of the account in between; and what
 //! the database holds of them.
 
-use kisum::{
-    local::{Part, Stack, databases::Database},
-    platform::{Addresses, Platform},
-};
+use kisum::local::{Part, Stack, databases::Database};
 use kisum_domains::{User, user};
 use kisum_events::{Actor, Log, Meta, PasswordCause, RequestId, StreamName, UserEvent, UserId};
 use kisum_log::{Append, EventLog, Sealer};
@@ -12,17 +9,12 @@ use kisum_tests::{
     account::{Account, add_app, add_passkey, part, post, second_factor, signed, text},
     cached::Cached,
     counted::new_uuid,
-    demo::{Visitor, words},
+    demo::{self, Visitor, words},
     passkey::Manner,
-    processes::Process,
     servers,
 };
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection, Row as _};
-use std::net::TcpListener;
-
-/// The longest wait for a process to serve.
-const STARTED: std::time::Duration = std::time::Duration::from_secs(60);
 
 fn ok<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
@@ -35,23 +27,10 @@ async fn auth_alone() -> (Stack, Visitor) {
     (stack, visitor)
 }
 
-/// A second process of Auth, and somebody who asks that one.
-async fn another_auth(stack: &Stack) -> (Process, Visitor) {
-    let port = ok(ok(TcpListener::bind("127.0.0.1:0")).local_addr()).port();
-    let address = format!("127.0.0.1:{port}");
-    let process = Process::service(stack, Part::Auth, &[("LISTEN_ADDR", &address)]);
-    let mut variables = ok(stack.variables());
-    variables.insert("AUTH_URL".to_owned(), format!("http://{address}"));
-    let visitor = Visitor { platform: ok(Platform::new(ok(Addresses::from_variables(&variables)))) };
-    let serving = async { while tokio::net::TcpStream::connect(&address).await.is_err() {} };
-    assert!(tokio::time::timeout(STARTED, serving).await.is_ok(), "{:?}", process.lines().last());
-    (process, visitor)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_that_began_at_one_process_ends_at_another_whatever_becomes_of_redis() {
     let (mut stack, here) = auth_alone().await;
-    let (process, there) = another_auth(&stack).await;
+    let (process, there) = demo::another_auth(&stack, &[]).await;
     let account = Account::new(&here).await;
     let person = account.sign_in(&here).await;
     let (mut passkey, added) = add_passkey(&here, &person.access).await;

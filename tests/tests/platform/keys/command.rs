@@ -32,6 +32,7 @@ async fn refused(variables: &BTreeMap<String, String>, arguments: &[&str]) -> (i
     (code, format!("{out}{err}"))
 }
 
+/// security 11, 31
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_made_published_activated_and_removed_and_each_step_says_when_the_next_may_be() {
     let at = alone().await;
