@@ -20,8 +20,14 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub enum Manner {
     /// Takes it.
     Takes,
-    /// Refuses it for good.
+    /// Has no such recipient, and never will.
     Refuses,
+    /// Refuses the recipient for its policy's sake.
+    RefusesToRelay,
+    /// Refuses the recipient for now.
+    RefusesForNow,
+    /// Takes a connection, and says nothing when the recipient is named.
+    Hangs,
     /// Takes it and hangs up before it says so.
     TakesAndHangsUp,
     /// Says nothing at all.
@@ -53,6 +59,10 @@ impl Letter {
 
 struct Shared {
     manner: Manner,
+    /// What it does with mails to addresses that begin so.
+    toward: Vec<(String, Manner)>,
+    /// Recipients that were named.
+    named: Vec<String>,
     taken: Vec<Letter>,
     /// Connections that were made.
     calls: usize,
@@ -77,7 +87,8 @@ impl PostOffice {
     pub fn closed() -> Self {
         // The port stays free for us but in the unlikely case that somebody draws it meanwhile; then opening fails.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-        let shared = Shared { manner: Manner::Takes, taken: Vec::new(), calls: 0 };
+        let shared =
+            Shared { manner: Manner::Takes, toward: Vec::new(), named: Vec::new(), taken: Vec::new(), calls: 0 };
         Self { address: address.unwrap_or_else(|error| panic!("{error}")), shared: Arc::new(Mutex::new(shared)) }
     }
 
@@ -102,6 +113,24 @@ impl PostOffice {
     /// Treats mails so from now on.
     pub fn behaves(&self, manner: Manner) {
         self.shared().manner = manner;
+    }
+
+    /// Treats mails to addresses that begin so in this manner, whatever it does with others.
+    pub fn behaves_toward(&self, beginning: &str, manner: Manner) {
+        self.shared().toward.push((beginning.to_owned(), manner));
+    }
+
+    /// How often a recipient was named.
+    pub fn named(&self, to: &str) -> usize {
+        self.shared().named.iter().filter(|named| *named == to).count()
+    }
+
+    /// What it does with a recipient.
+    fn toward(&self, to: &str) -> Manner {
+        let mut shared = self.shared();
+        shared.named.push(to.to_owned());
+        let special = shared.toward.iter().find(|(beginning, _)| to.starts_with(beginning));
+        special.map_or(shared.manner, |(_, manner)| *manner)
     }
 
     /// How often somebody came.
@@ -161,10 +190,18 @@ impl PostOffice {
             let manner = self.shared().manner;
             let verb = line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
             let goes_on = match verb.as_str() {
-                "RCPT" if manner == Manner::Refuses => say("550 no such address here: <somebody@example.org>"),
                 "RCPT" => {
                     to = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
-                    say("250 yes")
+                    match self.toward(&to) {
+                        Manner::Refuses => say(&format!("550 5.1.1 no such address here: <{to}>")),
+                        Manner::RefusesToRelay => say("550 5.7.1 relaying denied"),
+                        Manner::RefusesForNow => say("451 4.3.0 later, perhaps"),
+                        Manner::Hangs => {
+                            let _until_the_other_side_gives_up = next_line(&mut reader);
+                            return;
+                        }
+                        Manner::Takes | Manner::TakesAndHangsUp | Manner::Silent => say("250 yes"),
+                    }
                 }
                 "DATA" => {
                     let text = say("354 go on").then(|| body(&mut reader)).flatten();

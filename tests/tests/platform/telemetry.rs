@@ -25,14 +25,14 @@ fn lines(stack: &Stack, part: Part) -> Vec<Value> {
 }
 
 /// The page of metrics of a service.
-async fn metrics(stack: &Stack, part: Part) -> String {
+pub(crate) async fn metrics(stack: &Stack, part: Part) -> String {
     let url = format!("{}/metrics", stack.addresses_with(|at| at.ops(part)));
     let answer = reqwest::get(&url).await.unwrap_or_else(|error| panic!("{part}: {error}"));
     answer.text().await.unwrap_or_else(|error| panic!("{part}: {error}"))
 }
 
 /// The sum of a metric's samples whose labels contain `label`.
-fn sum(page: &str, name: &str, label: &str) -> f64 {
+pub(crate) fn sum(page: &str, name: &str, label: &str) -> f64 {
     let samples = page.lines().filter_map(|line| line.strip_prefix(name)).filter(|rest| rest.starts_with(['{', ' ']));
     let matching = samples.filter(|rest| rest.contains(label));
     matching.filter_map(|rest| rest.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()

@@ -4,16 +4,15 @@ use super::{interrupted, work};
 use crate::shared::ambient::Clock;
 use kisum_events::Cursor;
 use kisum_log::{Backoff, EventLog, FollowError};
-use std::sync::Arc;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// Positions that may be read again after a restart, rather than to note for each batch that nobody wanted a mail.
 const UNNOTED_MAX: u64 = 1_000;
 /// Most events in one transaction.
 const TAKE_MAX: usize = 500;
 
-/// Follows the log for ever; wakes the sender when there is work.
-pub(super) async fn run(log: EventLog, clock: Clock, wake: Arc<Notify>) {
+/// Follows the log for ever; wakes the senders when there is work.
+pub(super) async fn run(log: EventLog, clock: Clock, wake: watch::Sender<()>) {
     let (mut backoff, mut epoch) = (Backoff::default(), 0);
     loop {
         let error = match work::read_to(log.pool()).await {
@@ -41,7 +40,7 @@ enum Ended {
     Log(FollowError),
 }
 
-async fn follow(log: &EventLog, clock: &Clock, wake: &Notify, from: Cursor) -> Ended {
+async fn follow(log: &EventLog, clock: &Clock, wake: &watch::Sender<()>, from: Cursor) -> Ended {
     let (mut follow, mut noted) = (log.follow(from), from.position);
     loop {
         let events = match follow.next().await {
@@ -60,7 +59,7 @@ async fn follow(log: &EventLog, clock: &Clock, wake: &Notify, from: Cursor) -> E
         }
         for events in events.chunks(TAKE_MAX) {
             match work::take(log.pool(), events, clock.now()).await {
-                Ok(true) => wake.notify_one(),
+                Ok(true) => wake.send_replace(()),
                 Ok(false) => {}
                 Err(error) => return Ended::Take(error),
             }

@@ -1,8 +1,8 @@
 //! Mail: work that follows from events.
 //!
-//! A follower notes which events of the auth log want a mail, rows and checkpoint together; a sender sends what is due and
-//! tries again until it is sent or nobody wants it any more. A mail server that is dead or slow blocks nothing and loses
-//! nothing. A mail may be sent twice, by a process that dies between sending and noting so; it is the same mail then, to
+//! A follower notes which events of the auth log want a mail, rows and checkpoint together; senders send what is due and try
+//! again until it is sent, nobody wants it any more, or the server has no such recipient. A mail server that is dead or slow
+//! blocks nothing and loses nothing; what strangers can have sent waits behind what somebody with an account waits for. A mail may be sent twice, by a process that dies between sending and noting so; it is the same mail then, to
 //! the letter, and has the same Message-ID.
 //!
 //! It owns what is sent, when and how often. It refuses to know what a secret opens.
@@ -10,6 +10,7 @@
 mod follow;
 mod letter;
 mod send;
+mod smtp;
 mod transport;
 mod work;
 
@@ -23,14 +24,11 @@ use std::{
     error::Error,
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 
-/// Connections to Auth's database that mail makes beside the pool: one to follow the log by, and the sender's own, which
+/// Connections to Auth's database that mail makes beside the pool: one to follow the log by, and each sender's own, which
 /// holds the row of the mail that is being sent.
-pub(super) const CONNECTIONS: u32 = 2;
+pub(super) const CONNECTIONS: u32 = 1 + send::SENDERS;
 
 /// What sending needs.
 #[derive(Clone)]
@@ -68,11 +66,23 @@ impl MailStatus {
     }
 }
 
-/// Starts follower and sender. Both try again by themselves whatever may pass.
+/// One of the senders.
+struct Sender {
+    role: send::Role,
+    /// Changes whenever there is new work.
+    wake: watch::Receiver<()>,
+    status: MailStatus,
+}
+
+/// Starts follower and senders. All try again by themselves whatever may pass.
 pub(super) fn spawn(post: Post, shutdown: &watch::Receiver<bool>, tasks: &mut JoinSet<()>) -> MailStatus {
-    let (wake, status) = (Arc::new(Notify::new()), MailStatus::default());
-    tasks.spawn(until(shutdown.clone(), follow::run(post.log.clone(), post.clock.clone(), Arc::clone(&wake))));
-    tasks.spawn(until(shutdown.clone(), send::run(post, wake, status.clone())));
+    let (wake, woken) = watch::channel(());
+    let status = MailStatus::default();
+    for role in send::ROLES {
+        let sender = Sender { role, wake: woken.clone(), status: status.clone() };
+        tasks.spawn(until(shutdown.clone(), send::run(post.clone(), sender)));
+    }
+    tasks.spawn(until(shutdown.clone(), follow::run(post.log.clone(), post.clock.clone(), wake)));
     status
 }
 

@@ -1,10 +1,12 @@
-//! Sending what is due, one mail at a time in each process.
+//! Sending what is due: a few senders in each process, each one mail at a time.
+//!
+//! It owns what goes first, when a mail is tried again, and when it is given up.
 
 use super::{
-    MailStatus, Post, interrupted,
+    Post, Sender, interrupted,
     letter::{self, Cover},
     transport::TransportError,
-    work::{self, Due, Kind},
+    work::{self, Due, Kind, Lane},
 };
 use crate::{
     auth::tokens::MailedToken,
@@ -12,11 +14,10 @@ use crate::{
 };
 use kisum_domains::{User, user};
 use kisum_events::StreamName;
-use kisum_log::{Backoff, LoadError};
+use kisum_log::{Backoff, LoadError, SealError};
 use lettre::Address;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
-use std::{sync::Arc, time::Duration};
-use tokio::sync::Notify;
+use std::time::Duration;
 
 /// The first wait after a mail did not get out; each is twice the one before.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -29,11 +30,32 @@ const CHECK: Duration = Duration::from_secs(30);
 /// How long the database may hear nothing while a mail is being sent: longer than that takes.
 const IDLE_IN_TRANSACTION: &str = "set idle_in_transaction_session_timeout = '60s'";
 
+/// Senders of each process: enough that a few slow answers of a mail server delay nobody else's mail much.
+pub(super) const SENDERS: u32 = 4;
+
+/// What each of them sends, what comes first before the rest. One is free of whatever strangers can ask for, and one does
+/// first what has failed before, so that neither a flood nor its leftovers hold up the others for ever.
+pub(super) const ROLES: [Role; SENDERS as usize] = [
+    Role { lanes: &[Lane::First, Lane::FirstAgain], looks_after_server: true },
+    Role { lanes: IN_ORDER, looks_after_server: false },
+    Role { lanes: IN_ORDER, looks_after_server: false },
+    Role { lanes: &[Lane::FirstAgain, Lane::StrangersAgain, Lane::First, Lane::Strangers], looks_after_server: false },
+];
+const IN_ORDER: &[Lane] = &[Lane::First, Lane::Strangers, Lane::FirstAgain, Lane::StrangersAgain];
+
+/// What a sender does.
+#[derive(Clone, Copy)]
+pub(super) struct Role {
+    lanes: &'static [Lane],
+    /// Whether it tells, while it is idle, how the mail server is and how old the oldest mail.
+    looks_after_server: bool,
+}
+
 /// Sends for ever.
-pub(super) async fn run(post: Post, wake: Arc<Notify>, status: MailStatus) {
+pub(super) async fn run(post: Post, mut sender: Sender) {
     let mut backoff = Backoff::default();
     loop {
-        let Err(error) = send_all(&post, &wake, &status, &mut backoff).await;
+        let Err(error) = send_all(&post, &mut sender, &mut backoff).await;
         interrupted("mails wait for the database", &error);
         tokio::time::sleep(backoff.next_wait()).await;
     }
@@ -45,15 +67,14 @@ enum SendError {
     /// The work cannot be read or noted.
     #[error("the database is unavailable")]
     Database(#[from] sqlx::Error),
-    /// The person cannot be read.
-    #[error("a person cannot be read")]
-    Load(#[from] LoadError),
+    /// Nobody can be read.
+    #[error("the log cannot be read")]
+    Load(#[source] LoadError),
 }
 
 async fn send_all(
     post: &Post,
-    wake: &Notify,
-    status: &MailStatus,
+    sender: &mut Sender,
     backoff: &mut Backoff,
 ) -> Result<std::convert::Infallible, SendError> {
     let options = post.log.pool().connect_options().as_ref().clone().application_name("kisum-mail");
@@ -61,22 +82,25 @@ async fn send_all(
     sqlx::raw_sql(IDLE_IN_TRANSACTION).execute(&mut conn).await?;
     let mut checked: Option<ambient::Stopwatch> = None;
     loop {
-        while send_next(post, status, &mut conn).await? {
+        sender.wake.mark_unchanged();
+        while send_next(post, sender, &mut conn).await? {
             backoff.reset();
             checked = Some(ambient::Stopwatch::start());
         }
-        if checked.is_none_or(|checked| checked.elapsed() >= CHECK) {
-            status.is(post.transport.check().await.err().map(TransportError::words));
-            checked = Some(ambient::Stopwatch::start());
+        if sender.role.looks_after_server {
+            if checked.is_none_or(|checked| checked.elapsed() >= CHECK) {
+                sender.status.is(post.transport.check().await.err().map(TransportError::words));
+                checked = Some(ambient::Stopwatch::start());
+            }
+            let oldest = work::oldest(&mut conn).await?;
+            let age = oldest.map_or(0.0, |oldest| post.clock.now().since(oldest).as_secs_f64());
+            metrics::gauge!("kisum_mail_oldest_seconds").set(age);
         }
-        let waiting = work::waiting(&mut conn).await?;
-        let now = post.clock.now();
-        let oldest = waiting.map_or(0.0, |(_, oldest)| now.since(oldest).as_secs_f64());
-        metrics::gauge!("kisum_mail_oldest_seconds").set(oldest);
+        let due = work::next_due(&mut conn, sender.role.lanes).await?;
         // At least a moment: what is due may be held by another sender.
-        let wait = waiting.map_or(LOOK, |(due, _)| due.since(now).clamp(Duration::from_millis(50), LOOK));
+        let wait = due.map_or(LOOK, |due| due.since(post.clock.now()).clamp(Duration::from_millis(50), LOOK));
         tokio::select! {
-            () = wake.notified() => {}
+            Ok(()) = sender.wake.changed() => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
@@ -88,12 +112,14 @@ enum Outcome {
     /// It is not to be sent any more, for this reason.
     GivenUp(&'static str),
     Failed(TransportError),
+    /// Its person cannot be read by this process: another may, or this one later.
+    Unreadable(&'static str),
 }
 
-/// Sends the mail that is due the longest; answers whether there was one.
-async fn send_next(post: &Post, status: &MailStatus, conn: &mut PgConnection) -> Result<bool, SendError> {
+/// Sends the mail that comes first; answers whether there was one.
+async fn send_next(post: &Post, sender: &Sender, conn: &mut PgConnection) -> Result<bool, SendError> {
     let mut tx = conn.begin().await?;
-    let Some(due) = work::lock_due(&mut tx, post.clock.now()).await? else {
+    let Some(due) = work::lock_due(&mut tx, sender.role.lanes, post.clock.now()).await? else {
         tx.rollback().await?;
         return Ok(false);
     };
@@ -102,7 +128,7 @@ async fn send_next(post: &Post, status: &MailStatus, conn: &mut PgConnection) ->
         Outcome::Sent => {
             fail_points::point("mail.sent");
             work::done(&mut tx, due.event).await?;
-            status.is(None);
+            sender.status.is(None);
             metrics::counter!("kisum_mail_sent_total", "kind" => kind).increment(1);
             tracing::info!(event = "mail.sent", kind, event_id = %due.event, user_id = %due.person, "a mail is sent");
         }
@@ -112,16 +138,29 @@ async fn send_next(post: &Post, status: &MailStatus, conn: &mut PgConnection) ->
             tracing::warn!(event = "mail.given_up", kind, reason, event_id = %due.event, user_id = %due.person);
         }
         Outcome::Failed(error) => {
-            let wait = retry_wait(due.attempts);
-            work::postpone(&mut tx, due.event, post.clock.now().plus(wait)).await?;
-            status.is(Some(error.words()));
-            metrics::counter!("kisum_mail_failures_total", "reason" => error.name()).increment(1);
-            let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(event = "mail.failed", kind, %error, retry_ms, event_id = %due.event, user_id = %due.person);
+            sender.status.is(Some(error.words()));
+            postpone(post, &mut tx, &due, (error.name(), &error.to_string())).await?;
         }
+        Outcome::Unreadable(what) => postpone(post, &mut tx, &due, ("unreadable", what)).await?,
     }
     tx.commit().await?;
     Ok(true)
+}
+
+/// A mail is tried again later, until nobody wants it any more.
+async fn postpone(
+    post: &Post,
+    conn: &mut PgConnection,
+    due: &Due,
+    (reason, error): (&'static str, &str),
+) -> Result<(), sqlx::Error> {
+    let wait = retry_wait(due.attempts);
+    work::postpone(conn, due.event, post.clock.now().plus(wait)).await?;
+    metrics::counter!("kisum_mail_failures_total", "reason" => reason).increment(1);
+    let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    let kind = due.kind.map_or("unknown", Kind::name);
+    tracing::warn!(event = "mail.failed", kind, reason, error, retry_ms, event_id = %due.event, user_id = %due.person);
+    Ok(())
 }
 
 /// Half of a wait that doubles, and up to as much again at random, so that mails do not return all at once.
@@ -137,7 +176,10 @@ async fn deliver(post: &Post, due: &Due) -> Result<Outcome, SendError> {
         return Ok(Outcome::GivenUp("expired"));
     }
     let Some(kind) = due.kind else { return Ok(Outcome::GivenUp("unknown_kind")) };
-    let person = post.log.load::<User>(&StreamName::user(due.person)).await?.state;
+    let person = match post.log.load::<User>(&StreamName::user(due.person)).await {
+        Ok(person) => person.state,
+        Err(error) => return unreadable(error),
+    };
     let token = match (kind, due.secret) {
         (Kind::Secret(purpose), Some(id)) => {
             let token = post.key.token(due.person, id, purpose);
@@ -161,14 +203,29 @@ async fn deliver(post: &Post, due: &Due) -> Result<Outcome, SendError> {
     Ok(hand_over(post, due, &person, (kind, token.as_ref())).await)
 }
 
+/// What it means for a mail that its person could not be read: whether nobody can be, or they alone. What stands there is
+/// not repeated, since it may be personal.
+fn unreadable(error: LoadError) -> Result<Outcome, SendError> {
+    match error {
+        LoadError::Epoch(_)
+        | LoadError::Database(_)
+        | LoadError::Unavailable(_)
+        | LoadError::Seal { source: SealError::Database(_), .. } => Err(SendError::Load(error)),
+        LoadError::Seal { .. } => Ok(Outcome::Unreadable("what is sealed of the person does not open")),
+        LoadError::Stored { .. } => Ok(Outcome::Unreadable("the state of the person is not one of this program")),
+        LoadError::Decode(_) => Ok(Outcome::Unreadable("an event of the person is not one of this program")),
+    }
+}
+
 async fn hand_over(post: &Post, due: &Due, person: &User, (kind, token): (Kind, Option<&MailedToken>)) -> Outcome {
     let Some(email) = person.email.get() else { return Outcome::GivenUp("erased") };
     let Ok(to) = email.parse::<Address>() else { return Outcome::GivenUp("address") };
     let (subject, text) = letter::write(kind, &post.app_url, token);
     let cover = Cover { from: &post.from, to: to.into(), event: due.event, recorded_at: due.recorded_at };
     let Ok(message) = letter::address(cover, subject, text) else { return Outcome::GivenUp("address") };
-    match post.transport.send(due.event, message).await {
+    match post.transport.send(due.event, &message).await {
         Ok(()) => Outcome::Sent,
+        Err(error) if error.is_for_good() => Outcome::GivenUp(error.name()),
         Err(error) => Outcome::Failed(error),
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! It owns `SMTP_URL` and what an attempt came to. It refuses to pass a server's words on: they may repeat an address.
 
+use super::smtp::Server;
 use kisum_events::EventId;
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor, transport::smtp};
+use lettre::Message;
 use std::{path::PathBuf, time::Duration};
 
-/// Longest wait for one command's answer of a mail server.
-const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
 /// Longest that one mail may take.
 pub(super) const SEND_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -15,7 +14,7 @@ pub(super) const SEND_PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(in crate::auth) enum Transport {
     /// A mail server.
-    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    Smtp(Server),
     /// A folder, into which each mail is written as `{event id}.eml`.
     Folder(PathBuf),
 }
@@ -35,6 +34,15 @@ pub(in crate::auth) enum TransportError {
         /// The code.
         code: u16,
     },
+    /// It will not have a mail for this recipient, now or ever, with this code.
+    #[error("the mail server has no such recipient: {code}")]
+    Undeliverable {
+        /// The code.
+        code: u16,
+    },
+    /// The address has letters that the server cannot take.
+    #[error("the mail server takes no such address")]
+    Unsuited,
     /// The folder cannot be written.
     #[error("the folder for mails cannot be written")]
     Folder,
@@ -47,7 +55,17 @@ impl TransportError {
             Self::Unreachable => "unreachable",
             Self::TimedOut => "timed_out",
             Self::Refused { .. } => "refused",
+            Self::Undeliverable { .. } => "undeliverable",
+            Self::Unsuited => "address",
             Self::Folder => "folder",
+        }
+    }
+
+    /// Whether trying again would come to the same.
+    pub(super) const fn is_for_good(self) -> bool {
+        match self {
+            Self::Undeliverable { .. } | Self::Unsuited => true,
+            Self::Unreachable | Self::TimedOut | Self::Refused { .. } | Self::Folder => false,
         }
     }
 
@@ -56,16 +74,8 @@ impl TransportError {
         match self {
             Self::Unreachable => "the mail server cannot be reached",
             Self::TimedOut => "the mail server does not answer in time",
-            Self::Refused { .. } => "the mail server refuses",
+            Self::Refused { .. } | Self::Undeliverable { .. } | Self::Unsuited => "the mail server refuses",
             Self::Folder => "the folder for mails cannot be written",
-        }
-    }
-
-    fn of(error: &smtp::Error) -> Self {
-        match error.status() {
-            Some(code) => Self::Refused { code: code.into() },
-            None if error.is_timeout() => Self::TimedOut,
-            None => Self::Unreachable,
         }
     }
 }
@@ -83,21 +93,17 @@ impl Transport {
         if !may_travel {
             return None;
         }
-        let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).ok()?;
-        Some(Self::Smtp(builder.timeout(Some(COMMAND_PATIENCE)).build()))
+        Server::from_url(url).map(Self::Smtp)
     }
 
     /// Sends a mail.
     ///
     /// # Errors
     /// [`TransportError`]; the mail may have got out all the same.
-    pub(super) async fn send(&self, event: EventId, message: Message) -> Result<(), TransportError> {
+    pub(super) async fn send(&self, event: EventId, message: &Message) -> Result<(), TransportError> {
         match self {
-            Self::Smtp(server) => match tokio::time::timeout(SEND_PATIENCE, server.send(message)).await {
-                Ok(sent) => sent.map(drop).map_err(|error| TransportError::of(&error)),
-                Err(_elapsed) => Err(TransportError::TimedOut),
-            },
-            Self::Folder(folder) => write(folder, event, &message).await.map_err(|_| TransportError::Folder),
+            Self::Smtp(server) => patiently(server.send(message)).await,
+            Self::Folder(folder) => write(folder, event, message).await.map_err(|_| TransportError::Folder),
         }
     }
 
@@ -107,15 +113,14 @@ impl Transport {
     /// [`TransportError`].
     pub(super) async fn check(&self) -> Result<(), TransportError> {
         match self {
-            Self::Smtp(server) => match tokio::time::timeout(SEND_PATIENCE, server.test_connection()).await {
-                Ok(Ok(true)) => Ok(()),
-                Ok(Ok(false)) => Err(TransportError::Unreachable),
-                Ok(Err(error)) => Err(TransportError::of(&error)),
-                Err(_elapsed) => Err(TransportError::TimedOut),
-            },
+            Self::Smtp(server) => patiently(server.check()).await,
             Self::Folder(folder) => tokio::fs::create_dir_all(folder).await.map_err(|_| TransportError::Folder),
         }
     }
+}
+
+async fn patiently(asked: impl Future<Output = Result<(), TransportError>>) -> Result<(), TransportError> {
+    tokio::time::timeout(SEND_PATIENCE, asked).await.unwrap_or(Err(TransportError::TimedOut))
 }
 
 /// Whole or not at all: who lists the folder sees no half of a mail.

@@ -53,10 +53,53 @@ impl Kind {
         }
     }
 
+    /// Where it waits until it was tried.
+    const fn lane(self) -> Lane {
+        match self {
+            Self::Secret(SecretPurpose::EmailVerification) | Self::RegistrationAttempted => Lane::Strangers,
+            Self::Secret(SecretPurpose::PasswordReset)
+            | Self::PasswordSet
+            | Self::FactorAdded
+            | Self::FactorRemoved
+            | Self::RecoveryCodesIssued
+            | Self::RecoveryCodeUsed => Lane::First,
+        }
+    }
+
     fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
+
+/// Which mails go before which. A row's number follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Somebody with an account waits for it, and it was not tried yet.
+    First,
+    /// Anybody can have it sent to any address, and it was not tried yet.
+    Strangers,
+    /// As `First`, after an attempt.
+    FirstAgain,
+    /// As `Strangers`, after an attempt.
+    StrangersAgain,
+}
+
+impl Lane {
+    const fn number(self) -> i16 {
+        match self {
+            Self::First => 0,
+            Self::Strangers => 1,
+            Self::FirstAgain => 2,
+            Self::StrangersAgain => 3,
+        }
+    }
+}
+
+/// What stands between a lane's number and that of the same mails after an attempt.
+const AGAIN: i16 = 2;
+
+/// Mails waiting that anybody can have sent to any address; whoever asks for one more asks again later.
+const STRANGERS_MAX: i64 = 5_000;
 
 /// A mail that an event wants.
 struct Wanted {
@@ -74,14 +117,14 @@ fn wanted(event: &UserEvent, recorded_at: Timestamp) -> Option<Wanted> {
             Some(Wanted { kind: Kind::Secret(*purpose), secret: Some(*id), until: *expires_at })
         }
         UserEvent::RegistrationAttempted => notice(Kind::RegistrationAttempted),
-        UserEvent::PasswordSet { hash: _, cause: PasswordCause::Changed | PasswordCause::Reset } => {
+        UserEvent::PasswordSet { cause: PasswordCause::Changed | PasswordCause::Reset, .. } => {
             notice(Kind::PasswordSet)
         }
         UserEvent::FactorAdded { .. } => notice(Kind::FactorAdded),
         UserEvent::FactorRemoved { .. } => notice(Kind::FactorRemoved),
         UserEvent::RecoveryCodesIssued { .. } => notice(Kind::RecoveryCodesIssued),
         UserEvent::RecoveryCodeUsed { .. } => notice(Kind::RecoveryCodeUsed),
-        UserEvent::PasswordSet { hash: _, cause: PasswordCause::Initial | PasswordCause::Upgraded }
+        UserEvent::PasswordSet { cause: PasswordCause::Initial | PasswordCause::Upgraded, .. }
         | UserEvent::Registered { .. }
         | UserEvent::EmailVerified
         | UserEvent::Suspended
@@ -105,7 +148,8 @@ pub(super) enum TakeError {
     Database(#[from] sqlx::Error),
 }
 
-/// Notes what events want, and that they were read, in one transaction. Answers whether there is new work.
+/// Notes what events want, and that they were read, in one transaction. Answers whether there is new work. What strangers
+/// want beyond what may wait is dropped.
 ///
 /// # Errors
 /// [`TakeError`]; then nothing of it is noted.
@@ -124,16 +168,30 @@ pub(super) async fn take(pool: &PgPool, events: &[Envelope], now: Timestamp) -> 
     let position = sqlx::query_scalar!("select position from mail_checkpoint for update").fetch_one(&mut *tx).await?;
     let read = u64::try_from(position).unwrap_or(0);
     wants.retain(|(envelope, _, _)| read < envelope.position);
+    let room = if wants.iter().any(|(_, _, wanted)| wanted.kind.lane() == Lane::Strangers) {
+        usize::try_from(strangers_room(&mut tx).await?).unwrap_or(0)
+    } else {
+        0
+    };
+    let (mut left, wanting) = (room, wants.len());
+    wants.retain(|(_, _, wanted)| {
+        let is_strangers = wanted.kind.lane() == Lane::Strangers;
+        let fits = !is_strangers || left > 0;
+        left = left.saturating_sub(usize::from(is_strangers));
+        fits
+    });
+    let dropped = wanting.saturating_sub(wants.len());
     for (envelope, person, wanted) in &wants {
         sqlx::query!(
-            "insert into mail_work (event_id, person, kind, secret_id, recorded_at, until, due_at)
-             values ($1, $2, $3, $4, $5, $6, $5) on conflict (event_id) do nothing",
+            "insert into mail_work (event_id, person, kind, secret_id, recorded_at, until, due_at, lane)
+             values ($1, $2, $3, $4, $5, $6, $5, $7) on conflict (event_id) do nothing",
             envelope.id.uuid(),
             person.uuid(),
             wanted.kind.name(),
             wanted.secret.map(SecretId::uuid),
             envelope.recorded_at.micros(),
-            wanted.until.micros()
+            wanted.until.micros(),
+            wanted.kind.lane().number()
         )
         .execute(&mut *tx)
         .await?;
@@ -141,7 +199,25 @@ pub(super) async fn take(pool: &PgPool, events: &[Envelope], now: Timestamp) -> 
     let through = i64::try_from(last.position).unwrap_or(i64::MAX);
     sqlx::query!("update mail_checkpoint set position = $1 where position < $1", through).execute(&mut *tx).await?;
     tx.commit().await?;
+    if dropped > 0 {
+        let count = u64::try_from(dropped).unwrap_or(u64::MAX);
+        metrics::counter!("kisum_mail_given_up_total", "reason" => "too_many").increment(count);
+        tracing::warn!(event = "mail.given_up", reason = "too_many", dropped, "too many mails to strangers wait");
+    }
     Ok(!wants.is_empty())
+}
+
+/// How many more mails to strangers may wait. At most as many rows are counted as there may be.
+async fn strangers_room(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    let lanes = [Lane::Strangers.number(), Lane::StrangersAgain.number()];
+    let waiting = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from (select from mail_work where lane = any($1) limit $2) waiting"#,
+        lanes.as_slice(),
+        STRANGERS_MAX
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(STRANGERS_MAX.saturating_sub(waiting))
 }
 
 /// Whether any of the events could want a mail, before anything is decoded.
@@ -177,16 +253,31 @@ pub(super) struct Due {
     pub(super) attempts: u32,
 }
 
-/// Locks the mail that is due the longest and that no other sender holds, until the transaction ends: a sender that dies
-/// lets go of it at once.
+/// Locks the mail that is due the longest in the first of these lanes that has one no other sender holds, until the
+/// transaction ends: a sender that dies lets go of it at once.
 ///
 /// # Errors
 /// Whatever the database says.
-pub(super) async fn lock_due(conn: &mut PgConnection, now: Timestamp) -> Result<Option<Due>, sqlx::Error> {
+pub(super) async fn lock_due(
+    conn: &mut PgConnection,
+    lanes: &[Lane],
+    now: Timestamp,
+) -> Result<Option<Due>, sqlx::Error> {
+    for lane in lanes {
+        let due = lock_due_of(conn, *lane, now).await?;
+        if due.is_some() {
+            return Ok(due);
+        }
+    }
+    Ok(None)
+}
+
+async fn lock_due_of(conn: &mut PgConnection, lane: Lane, now: Timestamp) -> Result<Option<Due>, sqlx::Error> {
     let row = sqlx::query!(
         "select event_id, person, kind, secret_id, recorded_at, until, attempts from mail_work
-         where due_at <= $1 order by due_at limit 1 for update skip locked",
-        now.micros()
+         where lane = $2 and due_at <= $1 order by due_at limit 1 for update skip locked",
+        now.micros(),
+        lane.number()
     )
     .fetch_optional(conn)
     .await?;
@@ -209,34 +300,47 @@ pub(super) async fn done(conn: &mut PgConnection, event: EventId) -> Result<(), 
     sqlx::query!("delete from mail_work where event_id = $1", event.uuid()).execute(conn).await.map(drop)
 }
 
-/// A mail is tried again then.
+/// A mail is tried again then, behind those that were not tried yet.
 ///
 /// # Errors
 /// Whatever the database says.
 pub(super) async fn postpone(conn: &mut PgConnection, event: EventId, to: Timestamp) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "update mail_work set attempts = attempts + 1, due_at = $2 where event_id = $1",
+        "update mail_work
+         set attempts = attempts + 1, due_at = $2, lane = case when lane < $3 then lane + $3 else lane end
+         where event_id = $1",
         event.uuid(),
-        to.micros()
+        to.micros(),
+        AGAIN
     )
     .execute(conn)
     .await
     .map(drop)
 }
 
-/// When the next mail is due, and when the event of the oldest that waits was recorded.
+/// When the next mail of these lanes is due.
 ///
 /// # Errors
 /// Whatever the database says.
-pub(super) async fn waiting(conn: &mut PgConnection) -> Result<Option<(Timestamp, Timestamp)>, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"select (select due_at from mail_work order by due_at limit 1) as due_at,
-                  (select recorded_at from mail_work order by recorded_at limit 1) as recorded_at"#
+pub(super) async fn next_due(conn: &mut PgConnection, lanes: &[Lane]) -> Result<Option<Timestamp>, sqlx::Error> {
+    let lanes: Vec<i16> = lanes.iter().map(|lane| lane.number()).collect();
+    let due = sqlx::query_scalar!(
+        "select min(next.due_at) from unnest($1::smallint[]) as of(lane)
+         cross join lateral (select due_at from mail_work w where w.lane = of.lane order by due_at limit 1) next",
+        &lanes
     )
     .fetch_one(conn)
     .await?;
-    Ok(row
-        .due_at
-        .zip(row.recorded_at)
-        .map(|(due, oldest)| (Timestamp::from_micros(due), Timestamp::from_micros(oldest))))
+    Ok(due.map(Timestamp::from_micros))
+}
+
+/// When the event of the oldest mail that waits was recorded.
+///
+/// # Errors
+/// Whatever the database says.
+pub(super) async fn oldest(conn: &mut PgConnection) -> Result<Option<Timestamp>, sqlx::Error> {
+    let recorded_at = sqlx::query_scalar!("select recorded_at from mail_work order by recorded_at limit 1")
+        .fetch_optional(conn)
+        .await?;
+    Ok(recorded_at.map(Timestamp::from_micros))
 }
