@@ -118,12 +118,13 @@ pub struct Ask<'a> {
     from_position: Option<&'a str>,
     company: Option<&'a str>,
     actor: Option<&'a str>,
+    address: Option<&'a str>,
 }
 
 impl<'a> Ask<'a> {
     /// A request for `path`, which begins with a slash.
     pub const fn new(method: Method, path: &'a str) -> Self {
-        Self { method, path, body: None, key: None, from_position: None, company: None, actor: None }
+        Self { method, path, body: None, key: None, from_position: None, company: None, actor: None, address: None }
     }
 
     /// Reads.
@@ -156,6 +157,13 @@ impl<'a> Ask<'a> {
     #[must_use]
     pub const fn actor(mut self, token: &'a str) -> Self {
         self.actor = Some(token);
+        self
+    }
+
+    /// From a client at that address, as a proxy tells it (`X-Forwarded-For`); it counts where that proxy is trusted.
+    #[must_use]
+    pub const fn through_proxy_from(mut self, address: &'a str) -> Self {
+        self.address = Some(address);
         self
     }
 
@@ -293,9 +301,12 @@ impl Platform {
         if let Some(key) = ask.key {
             request = request.header("idempotency-key", key.to_string());
         }
-        for (name, value) in
-            [("x-access-position", ask.from_position), ("x-org", ask.company), ("x-actor-token", ask.actor)]
-        {
+        for (name, value) in [
+            ("x-access-position", ask.from_position),
+            ("x-org", ask.company),
+            ("x-actor-token", ask.actor),
+            ("x-forwarded-for", ask.address),
+        ] {
             if let Some(value) = value {
                 request = request.header(name, value);
             }

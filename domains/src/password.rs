@@ -41,6 +41,11 @@ impl PasswordPolicy {
     }
 }
 
+/// Whether a password that was accepted is long enough to be the only factor.
+pub fn may_stand_alone(password: &str) -> bool {
+    password.chars().count() >= SINGLE_FACTOR_CHARS_MIN
+}
+
 /// Why a password may not be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordRefused {

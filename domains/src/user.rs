@@ -3,6 +3,7 @@
 //! It owns the person's standing and credentials. It refuses to know how a hash is made or checked, and which companies
 //! the person belongs to.
 
+use crate::password::PasswordPolicy;
 use kisum_events::{
     Aggregate, FactorId, FactorKind, FactorMaterial, PasswordCause, Sealed, SecretPurpose, Slug, StreamName, UserEvent,
     UserId,
@@ -16,8 +17,8 @@ pub use factors::{
     issue_recovery_codes, may_change_factors, remove_factor, use_passkey, use_recovery_code, use_totp,
 };
 pub use secret::{
-    IssueSecret, IssueSecretError, LIVE_SECRETS_MAX, MailedSecret, PresentedSecret, UseSecretError, find_secret,
-    issue_secret, reset_password, sign_up, verify_email,
+    ExpireError, IssueSecret, IssueSecretError, LIVE_SECRETS_MAX, MailedSecret, PresentedSecret, UseSecretError,
+    expire, find_secret, issue_secret, reset_password, sign_up, verify_email,
 };
 
 /// Where a person stands.
@@ -65,9 +66,12 @@ pub struct User {
     /// [`LIVE_SECRETS_MAX`] for each purpose.
     #[serde(default)]
     pub secrets: Sealed<Vec<MailedSecret>>,
+    /// Whether the password is too short to be the only factor.
+    #[serde(default)]
+    pub password_beside_factor: bool,
     /// The company that they registered together with, until their address is shown to be theirs.
     #[serde(default)]
-    pub requested_company: Option<RequestedCompany>,
+    pub requested_company: Sealed<RequestedCompany>,
     /// Second factors, in the order in which they were added.
     #[serde(default)]
     pub factors: Vec<Factor>,
@@ -94,13 +98,18 @@ impl User {
     pub const fn is_active(&self) -> bool {
         matches!(self.status, UserStatus::Active)
     }
+
+    /// What a password has to be that they set now (security 3).
+    pub const fn password_policy(&self) -> PasswordPolicy {
+        if self.has_second_factor() { PasswordPolicy::WithSecondFactor } else { PasswordPolicy::SingleFactor }
+    }
 }
 
 impl Aggregate for User {
     type Event = UserEvent;
     const STATE_SCHEMA: u16 = 2;
     const SEALED: &'static [&'static str] =
-        &["email", "name", "passwordHash", "secrets", "factorMaterial", "recoveryCodes"];
+        &["email", "name", "passwordHash", "secrets", "requestedCompany", "factorMaterial", "recoveryCodes"];
 
     fn evolve(&mut self, event: &UserEvent, version: u64) {
         match event {
@@ -111,11 +120,12 @@ impl Aggregate for User {
             }
             UserEvent::EmailVerified => {
                 self.email_verified = true;
-                self.requested_company = None;
+                self.requested_company = Sealed::absent();
                 self.forget_secrets(SecretPurpose::EmailVerification);
             }
-            UserEvent::PasswordSet { hash, cause: _ } => {
+            UserEvent::PasswordSet { hash, cause: _, beside_factor } => {
                 self.password_hash = hash.clone();
+                self.password_beside_factor = *beside_factor;
                 if event.ends_sessions() {
                     // Whoever asked for a new password before has one.
                     self.forget_secrets(SecretPurpose::PasswordReset);
@@ -129,7 +139,9 @@ impl Aggregate for User {
             }
             UserEvent::SecretUsed { id } => self.drop_secret(*id),
             UserEvent::CompanyRequested { slug, name } => {
-                self.requested_company = Some(RequestedCompany { slug: slug.clone(), name: name.clone() });
+                let read = slug.get().cloned().zip(name.get().cloned());
+                let requested = read.map(|(slug, name)| RequestedCompany { slug, name });
+                self.requested_company = requested.map_or_else(Sealed::absent, Sealed::new);
             }
             UserEvent::FactorAdded { .. }
             | UserEvent::FactorRemoved { .. }
@@ -142,7 +154,7 @@ impl Aggregate for User {
                 self.name = Sealed::absent();
                 self.password_hash = Sealed::absent();
                 self.secrets = Sealed::absent();
-                self.requested_company = None;
+                self.requested_company = Sealed::absent();
                 self.factors = Vec::new();
                 self.factor_material = Sealed::absent();
                 self.recovery_codes = Sealed::absent();
@@ -187,9 +199,11 @@ pub fn register(state: &User, command: RegisterUser) -> Result<Vec<UserEvent>, R
     match state.status {
         UserStatus::Unknown => {
             let (email, name) = (Sealed::new(command.email), Sealed::new(command.name));
-            let password = command
-                .password_hash
-                .map(|hash| UserEvent::PasswordSet { hash: Sealed::new(hash), cause: PasswordCause::Initial });
+            let password = command.password_hash.map(|hash| UserEvent::PasswordSet {
+                hash: Sealed::new(hash),
+                cause: PasswordCause::Initial,
+                beside_factor: false,
+            });
             let factor = command.authenticator.map(|(id, material)| {
                 let material = Sealed::new(material);
                 UserEvent::FactorAdded { id, kind: FactorKind::Totp, material }
@@ -211,21 +225,64 @@ pub enum SetPasswordError {
     /// A suspended person keeps the credentials they have.
     #[error("the person is suspended")]
     Suspended,
+    /// It is long enough beside a second factor, and the person has none.
+    #[error("the password is too short to be the only factor")]
+    TooShort,
+}
+
+/// A password that was checked, as a hash.
+#[derive(Clone, Copy, Debug)]
+pub struct NewPassword<'a> {
+    /// The PHC string of its hash.
+    pub hash: &'a str,
+    /// Whether it is too short to be the only factor.
+    pub beside_factor: bool,
+}
+
+impl<'a> NewPassword<'a> {
+    /// One that may be the only factor.
+    pub const fn alone(hash: &'a str) -> Self {
+        Self { hash, beside_factor: false }
+    }
+
+    fn event(self, cause: PasswordCause) -> UserEvent {
+        let Self { hash, beside_factor } = self;
+        UserEvent::PasswordSet { hash: Sealed::new(hash.to_owned()), cause, beside_factor }
+    }
+
+    /// Whether it is long enough for the person as they are now.
+    const fn suits(self, state: &User) -> bool {
+        !self.beside_factor || state.has_second_factor()
+    }
 }
 
 /// Sets the hash of a password that was checked before; another password ends all sessions.
 ///
 /// # Errors
-/// [`SetPasswordError`] for anybody who is not active.
-pub fn set_password(state: &User, hash: &str, cause: PasswordCause) -> Result<Vec<UserEvent>, SetPasswordError> {
+/// [`SetPasswordError`] for anybody who is not active, or whose second factor is gone since the password was checked.
+pub fn set_password(
+    state: &User,
+    password: NewPassword<'_>,
+    cause: PasswordCause,
+) -> Result<Vec<UserEvent>, SetPasswordError> {
     match state.status {
         UserStatus::Unknown | UserStatus::Erased { .. } => Err(SetPasswordError::Unknown),
         UserStatus::Suspended { .. } => Err(SetPasswordError::Suspended),
+        UserStatus::Active if !password.suits(state) => Err(SetPasswordError::TooShort),
         UserStatus::Active => {
-            let set = UserEvent::PasswordSet { hash: Sealed::new(hash.to_owned()), cause };
-            Ok([set].into_iter().chain(cause.ends_sessions().then_some(UserEvent::SessionsEnded)).collect())
+            let ends = cause.ends_sessions().then_some(UserEvent::SessionsEnded);
+            Ok([password.event(cause)].into_iter().chain(ends).collect())
         }
     }
+}
+
+/// Replaces the hash of the same password by one with stronger parameters.
+///
+/// # Errors
+/// [`SetPasswordError`] for anybody who is not active.
+pub fn upgrade_password(state: &User, hash: &str) -> Result<Vec<UserEvent>, SetPasswordError> {
+    let password = NewPassword { hash, beside_factor: state.password_beside_factor };
+    set_password(state, password, PasswordCause::Upgraded)
 }
 
 /// Why a person's standing was not changed.

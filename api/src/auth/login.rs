@@ -5,9 +5,9 @@
 
 use super::{
     Auth,
+    credentials::read_email,
     factors::{self, SecondFactorWanted},
     limiter::Attempt,
-    lookup::Email,
     passwords::{HashError, Verdict},
     race::{self, Outcome},
     sessions,
@@ -34,7 +34,7 @@ use kisum_domains::{
     session::{self, Session, StartSession},
     user,
 };
-use kisum_events::{Actor, AuthMethod, Meta, PasswordCause, SessionId, SigninFailure, StreamName, UserEvent, UserId};
+use kisum_events::{Actor, AuthMethod, Meta, SessionId, SigninFailure, StreamName, UserEvent, UserId};
 use kisum_log::{Append, ClaimKey, Loaded};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -139,8 +139,7 @@ pub(super) async fn login(
     headers: HeaderMap,
     ApiJson(body): ApiJson<LoginBody>,
 ) -> Result<Response, Problem> {
-    let email =
-        Email::parse(&body.email).ok_or_else(|| Problem::validation("The field email is not an e-mail address."))?;
+    let email = read_email(&body.email)?;
     auth.access_tokens.can_issue(auth.clock.now()).map_err(IssueError::into_problem)?;
     let account = auth.lookup.email(&email);
     let network = ClientIp(address).limit_key();
@@ -423,7 +422,7 @@ async fn upgrade_password(auth: Auth, id: UserId, password: String, verified: Op
     if user.state.password_hash.get() != verified.as_ref() {
         return;
     }
-    let Ok(events) = user::set_password(&user.state, &hash, PasswordCause::Upgraded) else { return };
+    let Ok(events) = user::upgrade_password(&user.state, &hash) else { return };
     let request = ambient::new_request_id();
     let meta = Meta::new(Actor::System, request);
     let mut append = Append::new(request, meta);

@@ -2,6 +2,7 @@
 
 use super::{
     Auth, cookie,
+    lookup::Email,
     tokens::{IssueError, RefreshToken},
 };
 use crate::shared::{
@@ -32,6 +33,13 @@ pub(super) struct SignedIn {
     refresh_token: Option<String>,
     /// Who signed in.
     user: UserView,
+}
+
+/// What the limits know a person's account by: their address as it is looked up, so that whoever names it at sign-in and
+/// whoever is signed in are counted together.
+pub(super) fn account(auth: &Auth, id: UserId, user: &User) -> String {
+    let email = user.email.get().and_then(|text| Email::parse(text));
+    email.map_or_else(|| id.to_string(), |email| auth.lookup.email(&email))
 }
 
 /// A person as they see themselves.

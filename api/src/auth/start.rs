@@ -105,6 +105,7 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
     let mail = mail::spawn(post, &shutdown, &mut running.tasks);
     running.tasks.spawn(keep_warm(auth.access.clone(), auth.redis.clone(), shutdown.clone()));
     running.tasks.spawn(write_failed_signins(auth.clone(), shutdown.clone()));
+    running.tasks.spawn(credentials::erase_unverified(auth.clone(), shutdown.clone()));
     running.tasks.spawn(end_stragglers(auth.clone(), shutdown.clone()));
     let service = &config.service;
     let trust_file = service.trust_file.clone().unwrap_or_default();

@@ -116,6 +116,9 @@ pub enum ChangeFactorsError {
     /// As many as there may be.
     #[error("the person has {FACTORS_MAX} factors already")]
     LimitReached,
+    /// It is the last, and the password is too short to be the only factor.
+    #[error("the password is too short to be the only factor")]
+    PasswordTooShort,
     /// The person has no such factor; or none at all, which recovery codes would recover.
     #[error("the person has no such factor")]
     Unknown,
@@ -180,7 +183,8 @@ pub fn add_factor(
     Ok(events)
 }
 
-/// Removes a factor. All sessions end but what the caller keeps in the same append.
+/// Removes a factor, but the last one only from beside a password that may stand alone. All sessions end but what the caller
+/// keeps in the same append.
 ///
 /// # Errors
 /// [`ChangeFactorsError`].
@@ -191,11 +195,13 @@ pub fn remove_factor(
     now: Timestamp,
 ) -> Result<Vec<UserEvent>, ChangeFactorsError> {
     may_change_factors(state, assurance, now)?;
-    if state.factors.iter().any(|factor| factor.id == id) {
-        Ok(vec![UserEvent::FactorRemoved { id }, UserEvent::SessionsEnded])
-    } else {
-        Err(ChangeFactorsError::Unknown)
+    if !state.factors.iter().any(|factor| factor.id == id) {
+        return Err(ChangeFactorsError::Unknown);
     }
+    if state.password_beside_factor && state.factors.len() == 1 {
+        return Err(ChangeFactorsError::PasswordTooShort);
+    }
+    Ok(vec![UserEvent::FactorRemoved { id }, UserEvent::SessionsEnded])
 }
 
 /// Issues recovery codes in place of those there are.

@@ -4,7 +4,7 @@
 //! SHA-256 of them. That two uses of one secret at the same moment do not both count follows from the versions of the
 //! person's stream.
 
-use super::{RegisterUser, RegisterUserError, RequestedCompany, User, UserStatus, register};
+use super::{NewPassword, RegisterUser, RegisterUserError, RequestedCompany, User, UserStatus, register};
 use kisum_events::{PasswordCause, Sealed, SecretId, SecretPurpose, Timestamp, UserEvent};
 use serde::{Deserialize, Serialize};
 
@@ -121,7 +121,10 @@ pub fn sign_up(
     secret: IssueSecret,
 ) -> Result<Vec<UserEvent>, RegisterUserError> {
     let mut events = register(state, command)?;
-    events.extend(company.map(|RequestedCompany { slug, name }| UserEvent::CompanyRequested { slug, name }));
+    events.extend(company.map(|RequestedCompany { slug, name }| UserEvent::CompanyRequested {
+        slug: Sealed::new(slug),
+        name: Sealed::new(name),
+    }));
     events.push(secret.into_event());
     Ok(events)
 }
@@ -146,6 +149,9 @@ pub enum UseSecretError {
     /// A suspended person keeps the credentials they have.
     #[error("the person is suspended")]
     Suspended,
+    /// The password is long enough beside a second factor, and the person has none.
+    #[error("the password is too short to be the only factor")]
+    PasswordTooShort,
 }
 
 /// The live secret that was presented.
@@ -182,20 +188,48 @@ pub fn verify_email(
     Ok(vec![UserEvent::SecretUsed { id: secret.id }, UserEvent::EmailVerified])
 }
 
+/// Why a registration does not expire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExpireError {
+    /// The address may be verified still.
+    #[error("the address may be verified still")]
+    NotYet,
+}
+
+/// Erases somebody who has registered by themselves and not verified their address while they could. Nothing happens to
+/// whoever has, or is nobody.
+///
+/// # Errors
+/// [`ExpireError`] while a secret is good that verifies.
+pub fn expire(state: &User, now: Timestamp) -> Result<Vec<UserEvent>, ExpireError> {
+    match state.status {
+        UserStatus::Unknown | UserStatus::Erased { .. } => Ok(vec![]),
+        UserStatus::Active | UserStatus::Suspended { .. } if state.email_verified => Ok(vec![]),
+        UserStatus::Active | UserStatus::Suspended { .. } => {
+            let mut kept = state.secrets.get().into_iter().flatten();
+            let may_verify = |it: &MailedSecret| it.purpose == SecretPurpose::EmailVerification && now < it.expires_at;
+            if kept.any(may_verify) { Err(ExpireError::NotYet) } else { Ok(vec![UserEvent::Erased]) }
+        }
+    }
+}
+
 /// Uses a secret to set a password without the former one, which ends all sessions. Whoever can do that reads the
 /// address's mail, so it is verified by it. No factor is touched.
 ///
 /// # Errors
-/// [`UseSecretError`] when the secret is not good.
+/// [`UseSecretError`] when the secret is not good, or the person's second factor is gone since the password was checked.
 pub fn reset_password(
     state: &User,
     presented: &PresentedSecret,
-    hash: &str,
+    password: NewPassword<'_>,
     now: Timestamp,
 ) -> Result<Vec<UserEvent>, UseSecretError> {
     let secret = find_secret(state, presented, now)?;
+    if !password.suits(state) {
+        return Err(UseSecretError::PasswordTooShort);
+    }
     let used = UserEvent::SecretUsed { id: secret.id };
-    let set = UserEvent::PasswordSet { hash: Sealed::new(hash.to_owned()), cause: PasswordCause::Reset };
+    let set = password.event(PasswordCause::Reset);
     let verified = (!state.email_verified).then_some(UserEvent::EmailVerified);
     Ok([used, set].into_iter().chain(verified).chain([UserEvent::SessionsEnded]).collect())
 }

@@ -55,7 +55,11 @@ fn user_event() -> impl Strategy<Value = UserEvent> {
         select(&[PasswordCause::Initial, PasswordCause::Changed, PasswordCause::Reset, PasswordCause::Upgraded]);
     prop_oneof![
         (sealed(), sealed()).prop_map(|(email, name)| UserEvent::Registered { email, name }),
-        (sealed(), cause).prop_map(|(hash, cause)| UserEvent::PasswordSet { hash, cause }),
+        (sealed(), cause, any::<bool>()).prop_map(|(hash, cause, beside_factor)| UserEvent::PasswordSet {
+            hash,
+            cause,
+            beside_factor
+        }),
         select(&[
             UserEvent::EmailVerified,
             UserEvent::Suspended,

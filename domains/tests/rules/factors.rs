@@ -2,11 +2,16 @@
 
 use crate::given::{at, given, key, user as person};
 use kisum_domains::{
+    password::PasswordPolicy,
     session::{self, Assurance, AssuranceLevel, Session, SessionOver},
-    user::{self, AddFactor, ChangeFactorsError, FACTORS_MAX, NotAccepted, User},
+    user::{
+        self, AddFactor, ChangeFactorsError, FACTORS_MAX, NewPassword, NotAccepted, PresentedSecret, SetPasswordError,
+        UseSecretError, User,
+    },
 };
 use kisum_events::{
-    AuthMethod, FactorId, FactorKind, FactorMaterial, Sealed, SessionEndCause, SessionEvent, UserEvent,
+    AuthMethod, FactorId, FactorKind, FactorMaterial, PasswordCause, Sealed, SecretPurpose, SessionEndCause,
+    SessionEvent, UserEvent,
 };
 
 fn factor(number: u8) -> FactorId {
@@ -146,7 +151,7 @@ fn changing_factors_ends_sessions_and_resetting_the_password_leaves_factors_alon
     let removed = after([added(1, FactorKind::Totp), UserEvent::FactorRemoved { id: factor(1) }]);
     assert_eq!(removed.sessions_ended, 3);
     let hash = Sealed::new("h".to_owned());
-    let reset = UserEvent::PasswordSet { hash, cause: kisum_events::PasswordCause::Reset };
+    let reset = UserEvent::PasswordSet { hash, cause: PasswordCause::Reset, beside_factor: false };
     assert!(after([added(1, FactorKind::Totp), reset]).has_second_factor());
 }
 
@@ -189,4 +194,42 @@ fn only_a_session_that_can_be_used_steps_up() {
     let ended = SessionEvent::Ended { user_id: person(1), cause: SessionEndCause::Logout, tokens_until: at(9) };
     let ended = given::<Session>([started(vec![AuthMethod::Pwd]), ended]).state;
     assert_eq!(session::step_up(&ended, vec![AuthMethod::Otp], at(1)), Err(SessionOver));
+}
+
+/// security 3: what is long enough beside a second factor is never left alone.
+#[test]
+fn a_short_password_is_set_beside_a_factor_alone_and_the_last_factor_stays_with_it() {
+    let short = NewPassword { hash: "short", beside_factor: true };
+    let set = |state: &User| user::set_password(state, short, PasswordCause::Changed);
+    let alone = after([]);
+    assert_eq!(alone.password_policy(), PasswordPolicy::SingleFactor);
+    assert_eq!(set(&alone), Err(SetPasswordError::TooShort));
+    let beside = after([added(1, FactorKind::Totp)]);
+    assert_eq!(beside.password_policy(), PasswordPolicy::WithSecondFactor);
+    let events = set(&beside).unwrap();
+
+    let history = || [added(1, FactorKind::Totp)].into_iter().chain(events.clone());
+    let recently = assurance(proven(AssuranceLevel::Aal2, 0));
+    let remove = |state: &User, number| user::remove_factor(state, factor(number), recently, at(0));
+    let kept = after(history());
+    assert_eq!(remove(&kept, 1), Err(ChangeFactorsError::PasswordTooShort));
+    let upgraded = after(history().chain(user::upgrade_password(&kept, "stronger").unwrap()));
+    assert_eq!(remove(&upgraded, 1), Err(ChangeFactorsError::PasswordTooShort), "the same password");
+    let two = after(history().chain([added(2, FactorKind::Passkey)]));
+    assert!(remove(&two, 1).is_ok(), "another is left");
+    let long = user::set_password(&kept, NewPassword::alone("long"), PasswordCause::Changed).unwrap();
+    assert!(remove(&after(history().chain(long)), 1).is_ok());
+}
+
+/// security 3
+#[test]
+fn a_reset_sets_no_short_password_where_the_factor_is_gone_meanwhile() {
+    let id = key("01890000-0000-7000-8005-000000000001");
+    let (purpose, hash) = (SecretPurpose::PasswordReset, "hash".to_owned());
+    let issued = UserEvent::SecretIssued { id, purpose, hash: Sealed::new(hash.clone()), expires_at: at(60) };
+    let presented = PresentedSecret { id, purpose, hash };
+    let short = NewPassword { hash: "short", beside_factor: true };
+    let reset = |state: &User| user::reset_password(state, &presented, short, at(0));
+    assert_eq!(reset(&after([issued.clone()])), Err(UseSecretError::PasswordTooShort));
+    assert!(reset(&after([added(1, FactorKind::Totp), issued])).is_ok());
 }

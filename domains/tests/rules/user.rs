@@ -2,8 +2,9 @@
 
 use crate::given::{at, given, key, user as person};
 use kisum_domains::user::{
-    self, EndSessionsError, IssueSecret, IssueSecretError, LIVE_SECRETS_MAX, PresentedSecret, RegisterUser,
-    RegisterUserError, RequestedCompany, SetPasswordError, UseSecretError, User, UserStandingError, UserStatus,
+    self, EndSessionsError, ExpireError, IssueSecret, IssueSecretError, LIVE_SECRETS_MAX, NewPassword, PresentedSecret,
+    RegisterUser, RegisterUserError, RequestedCompany, SetPasswordError, UseSecretError, User, UserStandingError,
+    UserStatus,
 };
 use kisum_events::{Aggregate, Effect, Event, PasswordCause, Sealed, SecretId, SecretPurpose, StreamName, UserEvent};
 
@@ -15,7 +16,7 @@ fn registered() -> Vec<UserEvent> {
 }
 
 fn password(hash: &str, cause: PasswordCause) -> UserEvent {
-    UserEvent::PasswordSet { hash: Sealed::new(hash.to_owned()), cause }
+    UserEvent::PasswordSet { hash: Sealed::new(hash.to_owned()), cause, beside_factor: false }
 }
 
 fn after(more: impl IntoIterator<Item = UserEvent>) -> User {
@@ -60,10 +61,10 @@ fn nobody_is_registered_twice() {
 #[test]
 fn a_changed_password_ends_sessions_and_an_upgraded_hash_does_not() {
     given::<User>(registered())
-        .when(|state| user::set_password(state, "second", PasswordCause::Changed))
+        .when(|state| user::set_password(state, NewPassword::alone("second"), PasswordCause::Changed))
         .then([password("second", PasswordCause::Changed), UserEvent::SessionsEnded]);
     given::<User>(registered())
-        .when(|state| user::set_password(state, "second", PasswordCause::Upgraded))
+        .when(|state| user::set_password(state, NewPassword::alone("second"), PasswordCause::Upgraded))
         .then([password("second", PasswordCause::Upgraded)]);
     assert_eq!(after([password("second", PasswordCause::Upgraded)]).sessions_ended, 0);
     assert_eq!(after([password("second", PasswordCause::Changed)]).sessions_ended, 3);
@@ -73,10 +74,10 @@ fn a_changed_password_ends_sessions_and_an_upgraded_hash_does_not() {
 #[test]
 fn only_an_active_person_gets_a_password() {
     given::<User>([])
-        .when(|state| user::set_password(state, "x", PasswordCause::Reset))
+        .when(|state| user::set_password(state, NewPassword::alone("x"), PasswordCause::Reset))
         .refused(SetPasswordError::Unknown);
     given::<User>(registered().into_iter().chain([UserEvent::Suspended]))
-        .when(|state| user::set_password(state, "x", PasswordCause::Reset))
+        .when(|state| user::set_password(state, NewPassword::alone("x"), PasswordCause::Reset))
         .refused(SetPasswordError::Suspended);
 }
 
@@ -125,7 +126,7 @@ fn an_erased_person_is_nobody_and_nothing_of_them_is_left() {
         given::<User>(erased()).when(change).refused(UserStandingError::Unknown);
     }
     given::<User>(erased())
-        .when(|state| user::set_password(state, "x", PasswordCause::Reset))
+        .when(|state| user::set_password(state, NewPassword::alone("x"), PasswordCause::Reset))
         .refused(SetPasswordError::Unknown);
     given::<User>(erased()).when(user::end_sessions).refused(EndSessionsError::Unknown);
 }
@@ -164,27 +165,28 @@ const VERIFY: SecretPurpose = SecretPurpose::EmailVerification;
 #[test]
 fn whoever_registers_by_themselves_gets_a_secret_and_has_asked_for_a_company() {
     let company = RequestedCompany { slug: key("acme-live"), name: "Acme Live".into() };
-    let requested = UserEvent::CompanyRequested { slug: key("acme-live"), name: "Acme Live".into() };
+    let requested =
+        UserEvent::CompanyRequested { slug: Sealed::new(key("acme-live")), name: Sealed::new("Acme Live".into()) };
     let expected: Vec<_> = registered().into_iter().chain([requested, issued(1, VERIFY)]).collect();
     given::<User>([])
         .when(|state| user::sign_up(state, ada(), Some(company.clone()), issue(1, VERIFY)))
         .then(expected.clone());
     let state = given::<User>(expected.clone()).state;
-    assert_eq!(state.requested_company, Some(company));
+    assert_eq!(state.requested_company.get(), Some(&company));
     assert!(!state.email_verified);
     let verified = [UserEvent::SecretUsed { id: secret_id(1) }, UserEvent::EmailVerified];
     given::<User>(expected.clone())
         .when(|state| user::verify_email(state, &presented(1, VERIFY), at(59)))
         .then(verified.clone());
     let state = given::<User>(expected.into_iter().chain(verified)).state;
-    assert!(state.email_verified && state.requested_company.is_none() && state.secrets.get().is_none());
+    assert!(state.email_verified && state.requested_company.get().is_none() && state.secrets.get().is_none());
 }
 
 #[test]
 fn a_mailed_secret_is_good_once_until_it_expires_and_for_its_purpose_alone() {
     let history = || registered().into_iter().chain([issued(1, RESET)]);
     let reset = |state: &User, presented: &PresentedSecret, seconds| {
-        user::reset_password(state, presented, "second", at(seconds))
+        user::reset_password(state, presented, NewPassword::alone("second"), at(seconds))
     };
     given::<User>(history()).when(|state| reset(state, &presented(1, RESET), 59)).then([
         UserEvent::SecretUsed { id: secret_id(1) },
@@ -232,7 +234,7 @@ fn the_suspended_neither_get_nor_use_secrets() {
         .when(|state| user::issue_secret(state, issue(2, RESET)))
         .refused(IssueSecretError::Suspended);
     given::<User>(suspended())
-        .when(|state| user::reset_password(state, &presented(1, RESET), "second", at(0)))
+        .when(|state| user::reset_password(state, &presented(1, RESET), NewPassword::alone("second"), at(0)))
         .refused(UseSecretError::Suspended);
     given::<User>([]).when(|state| user::issue_secret(state, issue(2, RESET))).refused(IssueSecretError::Unknown);
     given::<User>(registered()).when(|state| user::issue_secret(state, issue(2, RESET))).then([issued(2, RESET)]);
@@ -243,8 +245,8 @@ fn the_suspended_neither_get_nor_use_secrets() {
 fn whatever_ends_all_sessions_says_so_to_guards() {
     let history = || after([issued(1, RESET)]);
     let ending = [
-        user::set_password(&history(), "second", PasswordCause::Changed).unwrap(),
-        user::reset_password(&history(), &presented(1, RESET), "second", at(0)).unwrap(),
+        user::set_password(&history(), NewPassword::alone("second"), PasswordCause::Changed).unwrap(),
+        user::reset_password(&history(), &presented(1, RESET), NewPassword::alone("second"), at(0)).unwrap(),
         user::suspend(&history()).unwrap(),
         user::end_sessions(&history()).unwrap(),
         user::erase(&history()).unwrap(),
@@ -253,4 +255,16 @@ fn whatever_ends_all_sessions_says_so_to_guards() {
         assert!(events.iter().any(UserEvent::ends_sessions), "{events:?}");
         assert_eq!(events.last().map(Event::effect), Some(Effect::Narrows), "{events:?}");
     }
+}
+
+/// security 13: of whoever did not verify nothing is kept.
+#[test]
+fn a_registration_expires_with_its_last_link_unless_it_was_verified() {
+    let signed_up = || registered().into_iter().chain([issued(1, VERIFY), issued(2, RESET)]);
+    given::<User>(signed_up()).when(|state| user::expire(state, at(59))).refused(ExpireError::NotYet);
+    given::<User>(signed_up()).when(|state| user::expire(state, at(60))).then([UserEvent::Erased]);
+    let verified = signed_up().chain([UserEvent::SecretUsed { id: secret_id(1) }, UserEvent::EmailVerified]);
+    given::<User>(verified).when(|state| user::expire(state, at(60))).then([]);
+    given::<User>([]).when(|state| user::expire(state, at(60))).then([]);
+    given::<User>(signed_up().chain([UserEvent::Erased])).when(|state| user::expire(state, at(60))).then([]);
 }

@@ -1,7 +1,8 @@
 //! Events of a person: stream `user-{id}`, claim on the HMAC of the e-mail address.
 
-use crate::{FactorId, Sealed, SecretId, Slug, Timestamp, event::events};
+use crate::{FactorId, Sealed, SecretId, Slug, Timestamp, UpcastError, event::events};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// Why a password was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +82,8 @@ events! {
             #[serde(default)] hash: Sealed<String>,
             /// Why.
             cause: PasswordCause,
+            /// Whether it is too short to be the only factor: it was set by somebody who has a second one.
+            #[serde(default, skip_serializing_if = "std::ops::Not::not")] beside_factor: bool,
         },
         /// The person may not use the platform.
         Suspended = "user.suspended" Narrows,
@@ -109,11 +112,11 @@ events! {
         /// Somebody tried to register with the person's address.
         RegistrationAttempted = "user.registration_attempted" None,
         /// The person registered together with a company, which is registered once their address is shown to be theirs.
-        CompanyRequested = "user.company_requested" None {
+        CompanyRequested = "user.company_requested" None ["slug", "name"] upcast [was_public] {
             /// The company's name in `x-org`, if it is still free by then.
-            slug: Slug,
+            #[serde(default)] slug: Sealed<Slug>,
             /// Its display name.
-            name: String,
+            #[serde(default)] name: Sealed<String>,
         },
         /// A second factor was added. All other sessions end with it.
         FactorAdded = "user.factor_added" None ["material"] {
@@ -153,6 +156,11 @@ events! {
     }
 }
 
+/// The fields were public in schema 1, and are read from there: what is sealed and what is public reach an upcaster as one.
+fn was_public(data: Map<String, Value>) -> Result<Map<String, Value>, UpcastError> {
+    Ok(data)
+}
+
 impl PasswordCause {
     /// Whether setting a password for that reason ends the person's sessions (ASVS 7.4). The first password finds none,
     /// and new parameters for the same password change nothing that a thief could know.
@@ -168,7 +176,7 @@ impl UserEvent {
     /// Whether the event ends every session that the person had before it, but one that the same append keeps.
     pub const fn ends_sessions(&self) -> bool {
         match self {
-            Self::PasswordSet { hash: _, cause } => cause.ends_sessions(),
+            Self::PasswordSet { cause, .. } => cause.ends_sessions(),
             Self::Suspended
             | Self::SessionsEnded
             | Self::FactorAdded { .. }

@@ -1,9 +1,11 @@
 //! Registering, verifying, forgetting, resetting and changing: through HTTP and real mails.
 
+use crate::factors::elsewhere::decide;
 use kisum::{
-    local::{Part, Stack},
+    local::{Part, Stack, databases::Database},
     platform::{Answer, Ask},
 };
+use kisum_events::{PasswordCause, Sealed, UserEvent};
 use kisum_tests::{
     account::{add_app, part, second_factor, signed, text},
     counted::new_uuid,
@@ -13,14 +15,19 @@ use kisum_tests::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 use tokio::sync::OnceCell;
 
+/// The longest wait for anything on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(20);
 const PASSWORD: &str = "the owl bought a tram";
 const ANOTHER: &str = "nine lemons in a drawer";
 const VERIFY: &str = "Confirm your e-mail address";
@@ -41,8 +48,18 @@ static SHARED: OnceCell<Shared> = OnceCell::const_new();
 /// Starts servers and Auth, whose mails go there.
 pub(crate) async fn auth_with(post: &PostOffice) -> Stack {
     let mut options = servers::options().with_services(&[Part::Auth]);
-    options.overrides.entry(Part::Auth).or_default().insert("SMTP_URL".to_owned(), post.url());
+    let variables = options.overrides.entry(Part::Auth).or_default();
+    variables.insert("SMTP_URL".to_owned(), post.url());
+    // So that a test can come from wherever it likes.
+    variables.insert("TRUSTED_PROXIES".to_owned(), "127.0.0.1".to_owned());
     Stack::start(options).await.unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+/// Auth's database, as its run-time role.
+async fn database(stack: &Stack) -> PgConnection {
+    let url = stack.addresses_with(|at| at.database(Database::Auth, Database::Auth.runtime_role()));
+    let url = url.unwrap_or_else(|failure| panic!("{failure}"));
+    PgConnection::connect(&url).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Somebody who asks that Auth things.
@@ -75,7 +92,18 @@ impl Scene {
     }
 
     pub(crate) async fn verify(&self, token: &str) -> Answer {
-        self.send(None, "/auth/email/verify", json!({ "token": token })).await
+        self.verify_with(token, PASSWORD).await
+    }
+
+    pub(crate) async fn verify_with(&self, token: &str, password: &str) -> Answer {
+        self.send(None, "/auth/email/verify", json!({ "token": token, "password": password })).await
+    }
+
+    /// Registers from another network.
+    async fn register_from(&self, address: &str, email: &str, password: &str) -> Answer {
+        let body = json!({ "email": email, "name": "Ada", "password": password });
+        let ask = Ask::new(Method::POST, "/auth/register").body(body).through_proxy_from(address);
+        self.visitor.auth(None, ask).await
     }
 
     pub(crate) async fn login(&self, email: &str, password: &str) -> Answer {
@@ -159,9 +187,57 @@ async fn of_two_who_register_with_one_address_the_one_whose_link_is_followed_get
     let both = scene.post.until(&email, 2).await;
     let second = both.iter().find(|letter| !first.contains(letter)).unwrap_or_else(|| panic!("{both:?}"));
     assert_eq!(words(&scene.verify(&second.token()).await), "200");
-    assert_eq!(words(&scene.verify(&first[0].token()).await), "409 conflict email_taken");
+    assert_eq!(words(&scene.verify(&first[0].token()).await), "403 forbidden wrong_password", "of the other one");
+    assert_eq!(words(&scene.verify_with(&first[0].token(), ANOTHER).await), "409 conflict email_taken");
     assert_eq!(words(&scene.login(&email, ANOTHER).await), "401 unauthorized", "made in advance by somebody else");
     assert_eq!(words(&scene.login(&email, PASSWORD).await), "200");
+}
+
+/// security 4 and 6: whoever registers a stranger's address with a password of their own gets nothing by it, whatever link
+/// the stranger follows, and takes nothing from them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_opens_nothing_to_whoever_registered_before_and_uses_up_nobody_s_mail() {
+    let scene = Scene::start().await;
+    let email = somebody();
+    let (attacker, victim) = ("203.0.113.66", "198.51.100.7");
+    for _ in 0..8 {
+        assert_eq!(words(&scene.register_from(attacker, &email, ANOTHER).await), "202");
+    }
+    let theirs = scene.post.until(&email, 5).await;
+    assert_eq!(words(&scene.register_from(victim, &email, PASSWORD).await), "202");
+    let all = scene.post.until(&email, 6).await;
+    assert_eq!(all.len(), 6, "five for each network");
+    let own = all.iter().find(|letter| !theirs.contains(letter)).unwrap_or_else(|| panic!("{all:?}"));
+    for letter in &theirs {
+        assert_eq!(words(&scene.verify(&letter.token()).await), "403 forbidden wrong_password");
+    }
+    for password in [PASSWORD, ANOTHER] {
+        assert_eq!(words(&scene.login(&email, password).await), "401 unauthorized", "nobody has the address yet");
+    }
+    assert_eq!(words(&scene.verify(&own.token()).await), "200");
+    assert_eq!(words(&scene.login(&email, PASSWORD).await), "200");
+    assert_eq!(words(&scene.login(&email, ANOTHER).await), "401 unauthorized");
+    assert_eq!(words(&scene.verify_with(&theirs[0].token(), ANOTHER).await), "409 conflict email_taken");
+}
+
+/// security 4
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_the_password_of_a_registration_are_limited_and_whoever_lost_it_registers_again() {
+    let scene = Scene::start().await;
+    let email = somebody();
+    assert_eq!(words(&scene.register(&email).await), "202");
+    let first = scene.post.until(&email, 1).await;
+    for _ in 0..20 {
+        let guess = scene.verify_with(&first[0].token(), "certainly not this one").await;
+        assert_eq!(words(&guess), "403 forbidden wrong_password");
+    }
+    assert_eq!(words(&scene.verify(&first[0].token()).await), "429 rate_limited", "even the right one");
+    let body = json!({ "email": email, "name": "Ada", "password": ANOTHER });
+    assert_eq!(words(&scene.send(None, "/auth/register", body).await), "202");
+    let both = scene.post.until(&email, 2).await;
+    let second = both.iter().find(|letter| !first.contains(letter)).unwrap_or_else(|| panic!("{both:?}"));
+    assert_eq!(words(&scene.verify_with(&second.token(), ANOTHER).await), "200");
+    assert_eq!(words(&scene.login(&email, ANOTHER).await), "200");
 }
 
 /// security 5
@@ -169,13 +245,15 @@ async fn of_two_who_register_with_one_address_the_one_whose_link_is_followed_get
 async fn nobody_sees_from_an_answer_whether_an_address_is_known() {
     let scene = Scene::start().await;
     let (known, unknown) = (scene.somebody().await, somebody());
-    for path in ["/auth/register", "/auth/password/forgot"] {
+    for (path, expected) in [("/auth/register", 202), ("/auth/password/forgot", 202), ("/auth/login", 401)] {
         let ask = async |email: &str| {
             let url = format!("{}{path}", scene.visitor.platform.addresses().auth);
             let mut body = json!({ "email": email });
             if path == "/auth/register" {
                 body["name"] = json!("Ada");
-                body["password"] = json!(PASSWORD);
+            }
+            if path != "/auth/password/forgot" {
+                body["password"] = json!(ANOTHER);
             }
             let answer = reqwest::Client::new().post(url).json(&body).send().await;
             let answer = answer.unwrap_or_else(|error| panic!("{error}"));
@@ -184,7 +262,7 @@ async fn nobody_sees_from_an_answer_whether_an_address_is_known() {
         };
         let (of_known, of_unknown) = (ask(&known).await, ask(&unknown).await);
         assert_eq!(of_known, of_unknown, "{path}");
-        assert_eq!(of_known.0, 202);
+        assert_eq!(of_known.0, expected);
     }
     scene.post.subject(&known, KNOWN).await;
     scene.post.subject(&known, RESET).await;
@@ -308,7 +386,8 @@ async fn no_way_to_set_a_password_takes_one_that_is_tried_first() {
     let longest: String = "däwrüktösvpqnzhjxgm".chars().cycle().take(128).collect();
     let body = json!({ "email": email, "name": "Ada Lovelace", "password": longest });
     assert_eq!(words(&scene.send(None, "/auth/register", body).await), "202");
-    assert_eq!(words(&scene.verify(&scene.post.subject(&email, VERIFY).await.token()).await), "200");
+    let token = scene.post.subject(&email, VERIFY).await.token();
+    assert_eq!(words(&scene.verify_with(&token, &longest).await), "200");
     assert_eq!(words(&scene.login(&email, &longest).await), "200");
     let cut: String = longest.chars().take(127).collect();
     assert_eq!(words(&scene.login(&email, &cut).await), "401 unauthorized", "taken whole");
@@ -330,6 +409,109 @@ async fn whoever_asks_again_and_again_in_somebody_s_name_neither_floods_nor_lock
     assert_eq!(resets, 5);
 }
 
+/// security 3: eight characters beside a second factor, fifteen without one, and never eight alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_a_second_factor_may_set_a_short_password_and_keeps_the_factor_with_it() {
+    const SHORT: &str = "nine owls";
+    let scene = Scene::start().await;
+    let email = scene.somebody().await;
+    let reset_token = async || {
+        let known = scene.post.letters(&email);
+        assert_eq!(words(&scene.forgot(&email).await), "202");
+        let letters = scene.post.until(&email, known.len() + 1).await;
+        let new = letters.into_iter().find(|it| !known.contains(it) && it.header("Subject") == RESET);
+        new.unwrap_or_else(|| panic!("no reset")).token()
+    };
+    let token = reset_token().await;
+    assert_eq!(words(&scene.reset(&token, SHORT).await), "400 validation_error", "the only factor");
+    let person = scene.signed_in(&email, PASSWORD).await;
+    let (mut app, factor, _) = add_app(&scene.visitor, &person).await;
+    scene.post.subject(&email, FACTOR_ADDED).await;
+    assert_eq!(words(&scene.reset(&token, "7 owls!").await), "400 validation_error");
+    assert_eq!(words(&scene.reset(&token, SHORT).await), "204");
+    scene.post.subject(&email, CHANGED).await;
+
+    let challenge = text(&scene.login(&email, SHORT).await, "/challenge");
+    let person = signed(&second_factor(&scene.visitor, &challenge, "totp", &app.code().await).await);
+    let path = format!("/auth/factors/{factor}");
+    let remove = async || scene.visitor.auth(Some(&person.access), Ask::new(Method::DELETE, &path)).await;
+    assert_eq!(words(&remove().await), "409 conflict password_too_short");
+    let change = async |current: &str, new: &str| {
+        let body = json!({ "currentPassword": current, "newPassword": new });
+        words(&scene.send(Some(&person.access), "/auth/password/change", body).await)
+    };
+    assert_eq!(change(SHORT, ANOTHER).await, "200");
+    assert_eq!(words(&remove().await), "204", "beside a long one it may go");
+    assert_eq!(change(ANOTHER, SHORT).await, "400 validation_error");
+}
+
+/// security 1
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hash_of_weaker_parameters_opens_and_is_made_anew_at_sign_in() {
+    /// `PASSWORD`, hashed with an eighth of today's memory and half of its passes.
+    const WEAK: &str =
+        "$argon2id$v=19$m=8192,t=1,p=1$AAECAwQFBgcICQoLDA0ODw$pPNsTvO8jor9l1TiRpfbN4XmluvQGadZ+wA/BLJUv7A";
+    let scene = Scene::start().await;
+    let shared = SHARED.get().unwrap_or_else(|| panic!("it is started"));
+    let email = scene.somebody().await;
+    let user = scene.login(&email, PASSWORD).await.text("/user/id").unwrap_or_else(|error| panic!("{error:#}"));
+    decide(&shared.stack, &user, |_| {
+        let (hash, cause) = (Sealed::new(WEAK.to_owned()), PasswordCause::Upgraded);
+        vec![UserEvent::PasswordSet { hash, cause, beside_factor: false }]
+    })
+    .await;
+    assert_eq!(words(&scene.login(&email, PASSWORD).await), "200");
+    let mut conn = database(&shared.stack).await;
+    let upgraded = "select count(*) from event where stream = 'user-' || $1 and type = 'user.password_set'
+                    and data like '%upgraded%'";
+    let anew = async {
+        while sqlx::query_scalar::<_, i64>(upgraded).bind(&user).fetch_one(&mut conn).await.ok() != Some(2) {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, anew).await.is_ok(), "it stays as it was");
+    assert_eq!(words(&scene.login(&email, PASSWORD).await), "200");
+    assert_eq!(words(&scene.login(&email, ANOTHER).await), "401 unauthorized");
+}
+
+/// security 6, 13: of whoever did not verify in time nothing is left that says who they were or opens anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_that_nobody_verified_is_erased_and_a_verified_one_is_not() {
+    let scene = Scene::start().await;
+    let shared = SHARED.get().unwrap_or_else(|| panic!("it is started"));
+    let (email, verified) = (somebody(), scene.somebody().await);
+    assert_eq!(words(&scene.register(&email).await), "202");
+    let token = scene.post.subject(&email, VERIFY).await.token();
+    let [person, secret, _] = token.split('.').collect::<Vec<_>>()[..] else { panic!("{token}") };
+    let id = secret.parse().unwrap_or_else(|error| panic!("{secret}: {error}"));
+    // The link is good for a day; here it is used up instead.
+    decide(&shared.stack, person, |_| vec![UserEvent::SecretUsed { id }]).await;
+    let mut conn = database(&shared.stack).await;
+    let there = "select count(*) from unverified_person where person = any($1::uuid[])";
+    let known = scene.login(&verified, PASSWORD).await.text("/user/id").unwrap_or_else(|error| panic!("{error:#}"));
+    let both = [person.to_owned(), known];
+    let due = sqlx::query("update unverified_person set due_at = 0 where person = any($1::uuid[])").bind(&both);
+    due.execute(&mut conn).await.unwrap_or_else(|error| panic!("{error}"));
+    let gone = async {
+        loop {
+            let left = sqlx::query_scalar::<_, i64>(there).bind(&both).fetch_one(&mut conn).await;
+            if left.unwrap_or_else(|error| panic!("{error}")) == 0 {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, gone).await.is_ok(), "nobody looks for them");
+    let left = "select (select count(*) from person_key where person = $1::uuid),
+                       (select count(*) from event where stream = 'user-' || $1 and type = 'user.erased')";
+    for (person, expected) in both.iter().zip([(0, 1), (1, 0)]) {
+        let found = sqlx::query_as::<_, (i64, i64)>(left).bind(person).fetch_one(&mut conn).await;
+        assert_eq!(found.unwrap_or_else(|error| panic!("{error}")), expected, "{person}");
+    }
+    assert_eq!(words(&scene.verify(&token).await), "409 conflict token_not_good");
+    assert_eq!(words(&scene.login(&verified, PASSWORD).await), "200");
+}
+
 fn pg_dump() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path());
     let places = versions.chain([PathBuf::from("/opt/homebrew")]).map(|place| place.join("bin/pg_dump"));
@@ -345,7 +527,7 @@ async fn a_dump_of_the_database_and_the_log_lines_hold_no_usable_token_and_no_ad
     scene.forgot(&email).await;
     let token = scene.post.subject(&email, RESET).await.token();
     let secret = token.rsplit('.').next().unwrap_or_default();
-    let url = shared.stack.addresses_with(|at| at.database(kisum::local::databases::Database::Auth, "postgres"));
+    let url = shared.stack.addresses_with(|at| at.database(Database::Auth, "postgres"));
     let url = url.unwrap_or_else(|failure| panic!("{failure}"));
     let dump = Command::new(pg_dump()).args(["--dbname", &url]).output().unwrap_or_else(|error| panic!("{error}"));
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));

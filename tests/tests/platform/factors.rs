@@ -1,7 +1,7 @@
 //! Second factors through HTTP: apps, recovery codes and passkeys; signing in with them, and proving again who one is.
 
 mod apps;
-mod elsewhere;
+pub(crate) mod elsewhere;
 mod passkeys;
 mod stepping_up;
 

@@ -2,14 +2,16 @@
 //!
 //! It ends every session of the person but the one that asks. Guesses at the former password count like failed sign-ins.
 
-use super::{about, check_password, of_hash};
+use super::{
+    about, check_password, of_hash,
+    own_password::{Guesser, show_own_password},
+    too_short,
+};
 use crate::{
     auth::{
         Auth,
         factors::step_up::load_session,
         login::append_for,
-        lookup::Email,
-        passwords::Verdict,
         person::{Person, session_over},
         race::{self, Outcome},
         sessions,
@@ -25,8 +27,11 @@ use crate::{
 };
 use axum::response::IntoResponse as _;
 use axum::{extract::State, response::Response};
-use kisum_domains::{User, session, user};
-use kisum_events::{PasswordCause, SessionEndCause};
+use kisum_domains::{
+    User, password, session,
+    user::{self, NewPassword, SetPasswordError},
+};
+use kisum_events::{PasswordCause, SessionEndCause, UserId};
 use kisum_log::Receipt;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -37,7 +42,8 @@ use utoipa::ToSchema;
 pub(super) struct ChangeBody {
     /// The password that they have.
     current_password: String,
-    /// The one they want, 15 to 128 characters, not one that everybody tries first.
+    /// The one they want, 15 to 128 characters, at least 8 for whoever has a second factor; not one that everybody tries
+    /// first.
     new_password: String,
 }
 
@@ -54,17 +60,19 @@ pub(super) async fn change(
     ApiJson(body): ApiJson<ChangeBody>,
 ) -> Result<Response, Problem> {
     let user = signed_in::load_user(&auth, person.user).await?;
-    check_password("newPassword", &body.new_password, &about(&user.state))?;
+    check_password("newPassword", &body.new_password, &about(&user.state), user.state.password_policy())?;
+    let beside_factor = !password::may_stand_alone(&body.new_password);
     let network = ClientIp(address).limit_key();
-    let stored = verify(&auth, &user.state, &network, body.current_password.clone()).await?;
+    let stored = verify(&auth, (person.user, &user.state), &network, body.current_password.clone()).await?;
     let hash = auth.passwords.hash(body.new_password).await.map_err(of_hash)?;
-    let receipt = match set(&auth, person, (&stored, &hash), &label).await? {
+    let wanted = NewPassword { hash: &hash, beside_factor };
+    let receipt = match set(&auth, person, (&stored, wanted), &label).await? {
         Some(receipt) => receipt,
         // Another hash meanwhile, maybe of the same password: a sign-in hashes one with today's parameters.
         None => {
             let user = signed_in::load_user(&auth, person.user).await?;
-            let stored = verify(&auth, &user.state, &network, body.current_password).await?;
-            set(&auth, person, (&stored, &hash), &label).await?.ok_or_else(race::lost)?
+            let stored = verify(&auth, (person.user, &user.state), &network, body.current_password).await?;
+            set(&auth, person, (&stored, wanted), &label).await?.ok_or_else(race::lost)?
         }
     };
     tracing::info!(event = "password.changed", "a password was changed");
@@ -74,22 +82,15 @@ pub(super) async fn change(
 }
 
 /// Compares the password that somebody says they have; answers with the hash it was compared with.
-async fn verify(auth: &Auth, user: &User, network: &str, password: String) -> Result<String, Problem> {
-    let email = user.email.get().and_then(|text| Email::parse(text));
-    let account = email.map(|email| auth.lookup.email(&email)).unwrap_or_default();
-    let attempt = auth.limiter.begin(&account, network).await;
-    let attempt = attempt.map_err(|limited| Problem::rate_limited(limited.retry_after_s))?;
-    let stored = user.password_hash.get().cloned();
-    match auth.passwords.verify(password, stored.clone()).await {
-        Ok(Verdict::Wrong) => Err(wrong()),
-        Ok(Verdict::Right { outdated: _ }) => {
-            auth.limiter.take_back(&attempt).await;
-            stored.ok_or_else(wrong)
-        }
-        Err(error) => {
-            auth.limiter.take_back(&attempt).await;
-            Err(of_hash(error))
-        }
+async fn verify(auth: &Auth, (id, user): (UserId, &User), network: &str, password: String) -> Result<String, Problem> {
+    let account = signed_in::account(auth, id, user);
+    show_own_password(auth, user, Guesser { account: &account, network }, password, wrong).await
+}
+
+fn refused(error: SetPasswordError, person: Person) -> Problem {
+    match error {
+        SetPasswordError::TooShort => too_short(),
+        SetPasswordError::Unknown | SetPasswordError::Suspended => session_over(person),
     }
 }
 
@@ -101,7 +102,7 @@ fn wrong() -> Problem {
 async fn set(
     auth: &Auth,
     person: Person,
-    (verified, hash): (&str, &str),
+    (verified, password): (&str, NewPassword<'_>),
     label: &RequestLabel,
 ) -> Result<Option<Receipt>, Problem> {
     for attempt in 0..race::ATTEMPTS_MAX {
@@ -114,7 +115,8 @@ async fn set(
         if user.state.password_hash.get().map(String::as_str) != Some(verified) {
             return Ok(None);
         }
-        let events = user::set_password(&user.state, hash, PasswordCause::Changed).map_err(|_| session_over(person))?;
+        let events = user::set_password(&user.state, password, PasswordCause::Changed);
+        let events = events.map_err(|error| refused(error, person))?;
         let mut append = append_for(person.actor(), label);
         append.write(&user, events).map_err(problem::of_append)?;
         let mut ended = None;

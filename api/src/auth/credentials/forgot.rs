@@ -1,13 +1,8 @@
 //! `POST /auth/password/forgot`: a mail with which a new password can be set.
 
-use super::{ByMail, RESET_TTL, count, holder, may_mail, new_secret, no_sooner};
+use super::{ByMail, RESET_TTL, append_unseen, count, holder, may_mail, new_secret, no_sooner, read_email};
 use crate::{
-    auth::{
-        Auth,
-        login::append_for,
-        lookup::Email,
-        race::{self, Outcome},
-    },
+    auth::{Auth, login::append_for},
     shared::{
         ambient::Stopwatch,
         client_ip::ClientIp,
@@ -19,7 +14,8 @@ use crate::{
 };
 use axum::extract::State;
 use kisum_domains::user;
-use kisum_events::{Actor, SecretPurpose};
+use kisum_events::{Actor, SecretPurpose, UserId};
+use kisum_log::Append;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -41,32 +37,25 @@ pub(super) async fn forgot(
     label: RequestLabel,
     ApiJson(body): ApiJson<ForgotBody>,
 ) -> Result<Accepted<ByMail>, Problem> {
-    let since = Stopwatch::start();
-    let email =
-        Email::parse(&body.email).ok_or_else(|| Problem::validation("The field email is not an e-mail address."))?;
+    let email = read_email(&body.email)?;
     count(&auth, "password-reset", &ClientIp(address).limit_key()).await?;
+    let since = Stopwatch::start();
     let account = auth.lookup.email(&email);
-    if may_mail(&auth, "password-reset", &account).await {
-        issue(&auth, &account, &label).await?;
+    if may_mail(&auth, "password-reset", &account).await
+        && let Some(id) = append_unseen(&auth, || issue(&auth, &account, &label)).await?
+    {
+        tracing::info!(event = "password.forgotten", user_id = %id, "a new password was asked for");
     }
     no_sooner(since).await;
     Ok(Accepted(ByMail {}))
 }
 
 /// Issues the secret; nothing to whoever is unknown or suspended.
-async fn issue(auth: &Auth, account: &str, label: &RequestLabel) -> Result<(), Problem> {
-    for _ in 0..race::ATTEMPTS_MAX {
-        let (id, user) = holder(auth, account).await?;
-        let secret = new_secret(auth, id, SecretPurpose::PasswordReset, RESET_TTL);
-        let Ok(events) = user::issue_secret(&user.state, secret) else { return Ok(()) };
-        let mut append = append_for(Actor::System, label);
-        append.write(&user, events).map_err(problem::of_append)?;
-        if let Outcome::Done(_) = race::settle(auth.append(append).await)? {
-            tracing::info!(event = "password.forgotten", user_id = %id, "a new password was asked for");
-            return Ok(());
-        }
-    }
-    // Only a known address can lose races, and nobody is to see that.
-    tracing::warn!("no secret was issued: the person keeps changing");
-    Ok(())
+async fn issue(auth: &Auth, account: &str, label: &RequestLabel) -> Result<Option<(UserId, Append)>, Problem> {
+    let (id, user) = holder(auth, account).await?;
+    let secret = new_secret(auth, id, SecretPurpose::PasswordReset, RESET_TTL);
+    let Ok(events) = user::issue_secret(&user.state, secret) else { return Ok(None) };
+    let mut append = append_for(Actor::System, label);
+    append.write(&user, events).map_err(problem::of_append)?;
+    Ok(Some((id, append)))
 }

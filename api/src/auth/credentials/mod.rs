@@ -3,15 +3,28 @@
 //!
 //! It owns what these commands have in common: how often, how long a mailed secret is good, and that an answer shows
 //! nobody whether an address is known. Rules stand in `kisum_domains::{user, password}`; what is mailed follows from the
-//! events (`mail`).
+//! events (`mail`). Whoever registered and did not verify is erased (`expiry`).
 
 mod change;
+mod expiry;
 mod forgot;
+mod own_password;
 mod register;
 mod reset;
 mod verify;
 
-use super::{Auth, limiter::Limit, login::append_for, passwords::HashError, signed_in, tokens::MailedToken};
+pub(super) use expiry::erase_unverified;
+
+use super::{
+    Auth,
+    limiter::Limit,
+    login::append_for,
+    lookup::Email,
+    passwords::HashError,
+    race::{self, Outcome},
+    signed_in,
+    tokens::MailedToken,
+};
 use crate::shared::{
     ambient::{self, Stopwatch},
     problem::{self, Problem, reason},
@@ -37,6 +50,10 @@ const RESET_TTL: Duration = Duration::from_secs(3600);
 /// Mails that one address may be sent on somebody's asking within a window. All secrets of one window are good at the same
 /// time (`LIVE_SECRETS_MAX`), so whoever asks in a victim's name keeps nothing from them.
 const ADDRESS: Limit = Limit { max: 5, window_s: 3600 };
+/// Registrations with one address from one network within a window: a stranger elsewhere uses up nobody's.
+const REGISTRATIONS: Limit = Limit { max: 5, window_s: 3600 };
+/// Registrations with one address from all networks together within a window: what keeps a mailbox from being flooded.
+const REGISTRATIONS_EVERYWHERE: Limit = Limit { max: 60, window_s: 3600 };
 /// Requests about mailed secrets from one network within a window.
 const NETWORK: Limit = Limit { max: 300, window_s: 60 };
 /// An answer that must not show whether an address is known comes no sooner than this after its request: longer than
@@ -59,6 +76,30 @@ pub(super) fn routes() -> OpenApiRouter<Auth> {
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 struct ByMail {}
 
+/// Reads the field `email`.
+///
+/// # Errors
+/// 400 when it is no address.
+pub(super) fn read_email(text: &str) -> Result<Email, Problem> {
+    Email::parse(text).ok_or_else(|| Problem::validation("The field email is not an e-mail address."))
+}
+
+/// Appends what is decided on an address's holder, as often as others are faster. Answers about whom, where there was
+/// anything to append. Only a known address can lose races, and nobody is to see that: who loses all is answered the same.
+async fn append_unseen<Deciding>(auth: &Auth, decide: impl Fn() -> Deciding) -> Result<Option<UserId>, Problem>
+where
+    Deciding: Future<Output = Result<Option<(UserId, Append)>, Problem>>,
+{
+    for _ in 0..race::ATTEMPTS_MAX {
+        let Some((person, append)) = decide().await? else { return Ok(None) };
+        if let Outcome::Done(_) = race::settle(auth.append(append).await)? {
+            return Ok(Some(person));
+        }
+    }
+    tracing::warn!("nothing was appended for an address: its person keeps changing");
+    Ok(None)
+}
+
 /// Counts a request of a network, or refuses it.
 async fn count(auth: &Auth, what: &str, network: &str) -> Result<(), Problem> {
     let counted = auth.limits.allow(&format!("ratelimit:{what}:ip:{network}"), NETWORK).await;
@@ -68,6 +109,14 @@ async fn count(auth: &Auth, what: &str, network: &str) -> Result<(), Problem> {
 /// Whether an address may be sent one more mail. Nobody is told: the answer is the same.
 async fn may_mail(auth: &Auth, what: &str, account: &str) -> bool {
     auth.limits.allow(&format!("ratelimit:{what}:{account}"), ADDRESS).await.is_ok()
+}
+
+/// Whether somebody may register with an address once more from there. Nobody is told: the answer is the same.
+async fn may_register(auth: &Auth, account: &str, network: &str) -> bool {
+    let here = format!("ratelimit:register:{account}:{network}");
+    // A network that is over its own limit uses up nothing of the others'.
+    auth.limits.allow(&here, REGISTRATIONS).await.is_ok()
+        && auth.limits.allow(&format!("ratelimit:register:{account}"), REGISTRATIONS_EVERYWHERE).await.is_ok()
 }
 
 /// The person who holds an address. Nobody has the nil id: an unknown address costs the same reads as a known one.
@@ -111,17 +160,28 @@ fn not_good() -> Problem {
 fn of_secret(error: UseSecretError) -> Problem {
     match error {
         UseSecretError::NotGood => not_good(),
+        UseSecretError::PasswordTooShort => too_short(),
         UseSecretError::Suspended => Problem::forbidden(reason::SUSPENDED, "This account is suspended."),
     }
 }
 
-/// Checks a password that is to be set. Until second factors are asked for everywhere it may be the only one.
+/// Checks a password that is to be set, beside a second factor or as the only one.
 ///
 /// # Errors
 /// 400 with the reason.
-pub(super) fn check_password(field: &str, password: &str, about: &[&str]) -> Result<(), Problem> {
-    password::check(password, about, PasswordPolicy::SingleFactor)
+pub(super) fn check_password(
+    field: &str,
+    password: &str,
+    about: &[&str],
+    policy: PasswordPolicy,
+) -> Result<(), Problem> {
+    password::check(password, about, policy)
         .map_err(|refused| Problem::validation(format!("The field {field} is not good: {refused}.")))
+}
+
+/// The last second factor was removed while a password was being set that is good beside one alone.
+fn too_short() -> Problem {
+    Problem::validation("The password is too short where there is no second factor.")
 }
 
 /// What belongs to a person and makes no password.

@@ -1,20 +1,16 @@
 //! `POST /auth/register`: an account for whoever can read the address's mail.
 //!
 //! Known or not, the answer and the work are the same: one hash, one look-up, one append. Whoever registers gets a person
-//! of their own, whom nobody finds by address yet: the address becomes theirs with the link in the mail (`verify`), so
-//! that an account that somebody else made in advance under an address is nobody's. The holder of a known address gets
+//! of their own, whom nobody finds by address yet: the address becomes theirs with the link in the mail and the password
+//! they chose (`verify`), so that an account that somebody else made in advance under an address is nobody's. The holder of a known address gets
 //! a mail that says so.
 
 use super::{
-    ByMail, VERIFICATION_TTL, check_name, check_password, count, holder, may_mail, new_secret, no_sooner, of_hash,
+    ByMail, VERIFICATION_TTL, append_unseen, check_name, check_password, count, expiry, holder, may_mail, may_register,
+    new_secret, no_sooner, of_hash, read_email,
 };
 use crate::{
-    auth::{
-        Auth,
-        login::append_for,
-        lookup::Email,
-        race::{self, Outcome},
-    },
+    auth::{Auth, login::append_for},
     shared::{
         ambient::{self, Stopwatch},
         client_ip::ClientIp,
@@ -27,10 +23,11 @@ use crate::{
 use axum::extract::State;
 use kisum_domains::{
     User,
+    password::PasswordPolicy,
     user::{self, RegisterUser, RequestedCompany},
 };
 use kisum_events::{Actor, SecretPurpose, Slug, StreamName, UserEvent, UserId};
-use kisum_log::Loaded;
+use kisum_log::{Append, Loaded};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -69,18 +66,19 @@ pub(super) async fn register(
     label: RequestLabel,
     ApiJson(body): ApiJson<RegisterBody>,
 ) -> Result<Accepted<ByMail>, Problem> {
-    let since = Stopwatch::start();
-    let email =
-        Email::parse(&body.email).ok_or_else(|| Problem::validation("The field email is not an e-mail address."))?;
+    let email = read_email(&body.email)?;
     check_name("name", &body.name)?;
     if let Some(company) = &body.company {
         check_name("company.name", &company.name)?;
     }
-    check_password("password", &body.password, &[email.given(), &body.name])?;
-    count(&auth, "register", &ClientIp(address).limit_key()).await?;
+    check_password("password", &body.password, &[email.given(), &body.name], PasswordPolicy::SingleFactor)?;
+    let network = ClientIp(address).limit_key();
+    count(&auth, "register", &network).await?;
     let password_hash = auth.passwords.hash(body.password).await.map_err(of_hash)?;
+    // Behind the hash, which everybody waits for: while many do, it would use up the time that hides the rest.
+    let since = Stopwatch::start();
     let account = auth.lookup.email(&email);
-    if may_mail(&auth, "register", &account).await {
+    if may_register(&auth, &account, &network).await {
         let registration = RegisterUser {
             email: email.given().to_owned(),
             name: body.name,
@@ -88,42 +86,38 @@ pub(super) async fn register(
             authenticator: None,
         };
         let company = body.company.map(|CompanyBody { name, slug }| RequestedCompany { slug, name });
-        append(&auth, &account, registration, company, &label).await?;
+        let wanted = (&registration, company.as_ref());
+        if append_unseen(&auth, || decide(&auth, &account, wanted, &label)).await?.is_some() {
+            tracing::info!(event = "registration.requested", "somebody wants an account");
+        }
     }
     no_sooner(since).await;
     Ok(Accepted(ByMail {}))
 }
 
-async fn append(
+/// What a registration appends: a person of its own, or to the holder of a known address that somebody tried.
+async fn decide(
     auth: &Auth,
     account: &str,
-    registration: RegisterUser,
-    company: Option<RequestedCompany>,
+    (registration, company): (&RegisterUser, Option<&RequestedCompany>),
     label: &RequestLabel,
-) -> Result<(), Problem> {
-    for _ in 0..race::ATTEMPTS_MAX {
-        let (_, known) = holder(auth, account).await?;
+) -> Result<Option<(UserId, Append)>, Problem> {
+    let (holder, known) = holder(auth, account).await?;
+    if known.version > 0 {
+        if !known.state.is_active() || !may_mail(auth, "registration-attempted", account).await {
+            return Ok(None);
+        }
         let mut append = append_for(Actor::System, label);
-        if known.version > 0 {
-            if !known.state.is_active() {
-                return Ok(());
-            }
-            append.write(&known, vec![UserEvent::RegistrationAttempted]).map_err(problem::of_append)?;
-        } else {
-            let id = UserId::new(ambient::new_id());
-            append = append_for(Actor::User(id), label);
-            let new = Loaded::<User>::new_stream(StreamName::user(id));
-            let secret = new_secret(auth, id, SecretPurpose::EmailVerification, VERIFICATION_TTL);
-            let events = user::sign_up(&new.state, registration.clone(), company.clone(), secret)
-                .map_err(|error| problem::of_defect(&error))?;
-            append.write(&new, events).map_err(problem::of_append)?;
-        }
-        if let Outcome::Done(_) = race::settle(auth.append(append).await)? {
-            tracing::info!(event = "registration.requested", "somebody wants an account");
-            return Ok(());
-        }
+        append.write(&known, vec![UserEvent::RegistrationAttempted]).map_err(problem::of_append)?;
+        return Ok(Some((holder, append)));
     }
-    // Only a known address can lose races, and nobody is to see that.
-    tracing::warn!("an attempt to register was not noted: the person keeps changing");
-    Ok(())
+    let id = UserId::new(ambient::new_id());
+    let new = Loaded::<User>::new_stream(StreamName::user(id));
+    let secret = new_secret(auth, id, SecretPurpose::EmailVerification, VERIFICATION_TTL);
+    expiry::note(auth, id, secret.expires_at).await?;
+    let events = user::sign_up(&new.state, registration.clone(), company.cloned(), secret)
+        .map_err(|error| problem::of_defect(&error))?;
+    let mut append = append_for(Actor::User(id), label);
+    append.write(&new, events).map_err(problem::of_append)?;
+    Ok(Some((id, append)))
 }

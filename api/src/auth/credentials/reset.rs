@@ -20,7 +20,10 @@ use crate::{
     },
 };
 use axum::extract::State;
-use kisum_domains::user;
+use kisum_domains::{
+    password,
+    user::{self, NewPassword},
+};
 use kisum_events::{SecretPurpose, SessionEndCause};
 use kisum_log::Receipt;
 use serde::Deserialize;
@@ -32,7 +35,7 @@ use utoipa::ToSchema;
 pub(super) struct ResetBody {
     /// The token behind the `#token=` of the link.
     token: String,
-    /// The password, 15 to 128 characters, not one that everybody tries first.
+    /// The password, 15 to 128 characters, at least 8 for whoever has a second factor; not one that everybody tries first.
     password: String,
 }
 
@@ -51,18 +54,24 @@ pub(super) async fn reset(
     let presented = token.presented(SecretPurpose::PasswordReset);
     // Before anything is hashed: who has no good secret costs no hash.
     user::find_secret(&user.state, &presented, auth.clock.now()).map_err(of_secret)?;
-    check_password("password", &body.password, &about(&user.state))?;
+    check_password("password", &body.password, &about(&user.state), user.state.password_policy())?;
+    let beside_factor = !password::may_stand_alone(&body.password);
     let hash = auth.passwords.hash(body.password).await.map_err(of_hash)?;
-    let receipt = set(&auth, &token, &hash, &label).await?;
+    let receipt = set(&auth, &token, NewPassword { hash: &hash, beside_factor }, &label).await?;
     tracing::info!(event = "password.reset", user_id = %token.user, "a password was reset");
     Ok(Receipted::new(NoContent, &receipt))
 }
 
-async fn set(auth: &Auth, token: &MailedToken, hash: &str, label: &RequestLabel) -> Result<Receipt, Problem> {
+async fn set(
+    auth: &Auth,
+    token: &MailedToken,
+    password: NewPassword<'_>,
+    label: &RequestLabel,
+) -> Result<Receipt, Problem> {
     let presented = token.presented(SecretPurpose::PasswordReset);
     for attempt in 0..race::ATTEMPTS_MAX {
         let user = named(auth, token).await?;
-        let events = user::reset_password(&user.state, &presented, hash, auth.clock.now()).map_err(of_secret)?;
+        let events = user::reset_password(&user.state, &presented, password, auth.clock.now()).map_err(of_secret)?;
         let mut append = append_by(token, label);
         append.write(&user, events).map_err(problem::of_append)?;
         let mut ended = None;

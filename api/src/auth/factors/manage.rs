@@ -335,6 +335,10 @@ fn of_change(error: ChangeFactorsError) -> Problem {
         ChangeFactorsError::NotActive => person::denied(reason::SUSPENDED, "This account is suspended."),
         ChangeFactorsError::StepUpRequired => step_up_required(),
         ChangeFactorsError::LimitReached => Problem::conflict("limit_reached", "There are ten factors already."),
+        ChangeFactorsError::PasswordTooShort => Problem::conflict(
+            "password_too_short",
+            "Your password is too short to be the only factor: set one of at least 15 characters first.",
+        ),
         ChangeFactorsError::Unknown => Problem::not_found("There is no such factor."),
     }
 }

@@ -22,6 +22,7 @@ use crate::{
 use axum::extract::State;
 use kisum_domains::{
     User,
+    password::PasswordPolicy,
     user::{self, RegisterUser},
 };
 use kisum_events::{FactorId, FactorMaterial, StreamName, UserId};
@@ -129,7 +130,9 @@ fn check(body: &RegisterUserBody, email: &Email) -> Result<(), Problem> {
         return Err(Problem::validation("The totpSecret is not 16 to 64 bytes in base32, or there is no password."));
     }
     match &body.password {
-        Some(password) => check_password("password", password, &[email.given(), &body.name]),
+        Some(password) => {
+            check_password("password", password, &[email.given(), &body.name], PasswordPolicy::SingleFactor)
+        }
         None => Ok(()),
     }
 }

@@ -73,6 +73,7 @@ fn user() -> Vec<UserEvent> {
         UserEvent::PasswordSet {
             hash: sealed("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"),
             cause: PasswordCause::Changed,
+            beside_factor: false,
         },
         UserEvent::Suspended,
         UserEvent::Reactivated,
@@ -85,7 +86,7 @@ fn user() -> Vec<UserEvent> {
         },
         UserEvent::SecretUsed { id: key(SECRET) },
         UserEvent::RegistrationAttempted,
-        UserEvent::CompanyRequested { slug: key("acme-live"), name: "Acme Live".to_owned() },
+        UserEvent::CompanyRequested { slug: Sealed::new(key("acme-live")), name: Sealed::new("Acme Live".to_owned()) },
         UserEvent::FactorAdded {
             id: key(FACTOR),
             kind: FactorKind::Totp,

@@ -2,7 +2,10 @@
 //! the database holds of them.
 
 use kisum::local::{Part, Stack, databases::Database};
-use kisum_domains::{User, user};
+use kisum_domains::{
+    User,
+    user::{self, NewPassword},
+};
 use kisum_events::{Actor, Log, Meta, PasswordCause, RequestId, StreamName, UserEvent, UserId};
 use kisum_log::{Append, EventLog, Sealer};
 use kisum_tests::{
@@ -68,7 +71,7 @@ async fn a_sign_in_that_began_at_one_process_ends_at_another_whatever_becomes_of
 }
 
 /// Appends what a decision makes of a person, behind the platform's back.
-async fn decide(stack: &Stack, id: &str, decide: impl Fn(&User) -> Vec<UserEvent>) {
+pub(crate) async fn decide(stack: &Stack, id: &str, decide: impl Fn(&User) -> Vec<UserEvent>) {
     let environment = ok(stack.environment(Part::Auth));
     let url = ok(stack.addresses_with(|at| at.database(Database::Auth, Database::Auth.runtime_role())));
     let sealer = ok(Sealer::new(&environment["DATA_ENCRYPTION_KEYS"]));
@@ -104,7 +107,10 @@ async fn whatever_ends_a_person_s_sessions_ends_a_sign_in_that_has_begun() {
     })
     .await;
     let hash = hash.into_inner().unwrap_or_default();
-    decide(&stack, &account.user_id, |state| ok(user::set_password(state, &hash, PasswordCause::Reset))).await;
+    decide(&stack, &account.user_id, |state| {
+        ok(user::set_password(state, NewPassword::alone(&hash), PasswordCause::Reset))
+    })
+    .await;
     assert_eq!(words(&second_factor(&visitor, &begun, "recovery", &codes[0]).await), "401 unauthorized");
     let begun = account.login(&visitor).await;
     assert_eq!(part(&begun, "/mfaRequired"), json!(true), "{begun}");

@@ -11,7 +11,7 @@ use kisum_domains::{
     module, package, schedule,
     session::{self, Presented, RefreshOutcome, RefreshPolicy, StartSession},
     subscription::{self, Change, Term},
-    user::{self, RegisterUser},
+    user::{self, NewPassword, RegisterUser},
 };
 use kisum_events::{
     Actor, AddonKey, Aggregate, AuthMethod, CompanyId, EventId, Limits, Log, MembershipId, Meta, ModuleKey, PackageKey,
@@ -165,7 +165,9 @@ impl World {
                     state,
                     RegisterUser { email, name, password_hash: Some("first".to_owned()), authenticator: None },
                 )),
-                UserWish::SetPassword(cause) => allowed(user::set_password(state, &format!("{cause:?}"), cause)),
+                UserWish::SetPassword(cause) => {
+                    allowed(user::set_password(state, NewPassword::alone(&format!("{cause:?}")), cause))
+                }
                 UserWish::Suspend => allowed(user::suspend(state)),
                 UserWish::Reactivate => allowed(user::reactivate(state)),
             },
