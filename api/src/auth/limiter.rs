@@ -7,10 +7,10 @@
 mod login;
 mod rotations;
 
-pub(super) use login::{Attempt, LoginLimiter};
+pub(super) use login::{Attempt, LoginLimiter, Trial};
 pub(super) use rotations::RotationLimiter;
 
-use super::redis::Redis;
+use super::{redis::Redis, seal::Seal};
 use crate::shared::ambient::Clock;
 use kisum_events::Timestamp;
 use std::{
@@ -48,14 +48,15 @@ impl Limited {
 #[derive(Clone)]
 pub(super) struct Limiter {
     redis: Redis,
+    seal: Seal,
     local: Arc<LocalCounters>,
     clock: Clock,
 }
 
 impl Limiter {
     /// A limiter without counts of its own yet.
-    pub(super) fn new(redis: Redis, clock: Clock) -> Self {
-        Self { redis, local: Arc::default(), clock }
+    pub(super) fn new(redis: Redis, seal: Seal, clock: Clock) -> Self {
+        Self { redis, seal, local: Arc::default(), clock }
     }
 
     /// Counts once more under a key, unless that is too often.
@@ -86,19 +87,37 @@ impl Limiter {
         self.local.add(key, -1, limit, self.clock.now());
     }
 
-    /// Remembers a key for as long as the limit's window.
+    /// Remembers a key for as long as the window. What stands in Redis of it names the key and when it ends, under a MAC: no
+    /// counter, it would give whoever can write there a count of their own.
     async fn remember(&self, key: &str, window_s: u64) {
+        let until = self.clock.now().plus(Duration::from_secs(window_s)).micros();
+        let value = self.seal.close(format!("{key} {until}").as_bytes());
         let mut commands = redis::pipe();
-        commands.cmd("SET").arg(key).arg(1).arg("EX").arg(window_s).ignore();
+        commands.cmd("SET").arg(key).arg(value).arg("EX").arg(window_s).ignore();
         let _unavailable: Option<()> = self.redis.ask(&commands).await;
         self.local.add(key, 1, Limit { max: 0, window_s }, self.clock.now());
     }
 
     async fn is_remembered(&self, key: &str) -> bool {
         let mut commands = redis::pipe();
-        commands.cmd("EXISTS").arg(key);
-        let in_redis: Option<(bool,)> = self.redis.ask(&commands).await;
-        in_redis.is_some_and(|(known,)| known) || self.local.get(key, self.clock.now()) > 0
+        commands.cmd("GET").arg(key);
+        let in_redis: Option<(Option<Vec<u8>>,)> = self.redis.ask(&commands).await;
+        let value = in_redis.and_then(|(value,)| value);
+        value.is_some_and(|value| self.is_remembrance(key, &value)) || self.local.get(key, self.clock.now()) > 0
+    }
+
+    /// Whether a value is what was remembered under this key, and for now.
+    fn is_remembrance(&self, key: &str, value: &[u8]) -> bool {
+        let until = || {
+            let body = std::str::from_utf8(self.seal.open(value)?).ok()?;
+            let (named, until) = body.rsplit_once(' ')?;
+            (named == key).then(|| until.parse().ok()).flatten()
+        };
+        let is_ours = until().is_some_and(|until| self.clock.now() < Timestamp::from_micros(until));
+        if !is_ours {
+            metrics::counter!("kisum_redis_values_refused_total").increment(1);
+        }
+        is_ours
     }
 
     /// Counts in both places, so that neither losing Redis nor getting it back opens the gate; the higher count is
@@ -164,7 +183,11 @@ fn make_room(counters: &mut HashMap<String, Counter>, now: Timestamp) {
 
 #[cfg(test)]
 mod tests {
-    use super::{LOCAL_MAX, Limit, LocalCounters};
+    use super::{LOCAL_MAX, Limit, Limiter, LocalCounters};
+    use crate::{
+        auth::{redis::Redis, seal::Seal},
+        shared::ambient::Clock,
+    };
     use kisum_events::Timestamp;
     use std::time::Duration;
 
@@ -188,6 +211,27 @@ mod tests {
         let counters = LocalCounters::default();
         assert_eq!(counters.add("a", -1, LIMIT, START).0, 0);
         assert_eq!(counters.add("a", 1, LIMIT, START).0, 1);
+    }
+
+    /// security 17: a mark gives a network a count of its own, so nobody but us may set one.
+    #[tokio::test]
+    async fn a_mark_in_redis_counts_under_its_own_key_until_it_ends_and_if_it_is_ours() {
+        let clock = Clock::manual(START);
+        let redis = Redis::open("redis://127.0.0.1:1", clock.clone()).unwrap();
+        let limiter = Limiter::new(redis, Seal::new(&[1; 32]), clock.clone());
+        let mark = |key: &str, seconds| {
+            let until = START.plus(Duration::from_secs(seconds)).micros();
+            Seal::new(&[1; 32]).close(format!("{key} {until}").as_bytes())
+        };
+        assert!(limiter.is_remembrance("known:a:b", &mark("known:a:b", 60)));
+        assert!(!limiter.is_remembrance("known:a:b", &mark("known:a:c", 60)), "moved here from another key");
+        let forged = Seal::new(&[2; 32]).close(format!("known:a:b {}", i64::MAX).as_bytes());
+        for value in [b"1".as_slice(), b"", &forged, b"known:a:b 9999999999999999"] {
+            assert!(!limiter.is_remembrance("known:a:b", value));
+        }
+        let kept = mark("known:a:b", 60);
+        clock.advance(Duration::from_secs(60));
+        assert!(!limiter.is_remembrance("known:a:b", &kept), "kept beyond its time, or put back");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{
     Auth,
     credentials::read_email,
     factors::{self, SecondFactorWanted},
-    limiter::Attempt,
+    limiter::{Attempt, Limited},
     passwords::{HashError, Verdict},
     race::{self, Outcome},
     sessions,
@@ -25,10 +25,10 @@ use crate::shared::{
     trace,
 };
 use axum::{
-    extract::State,
+    extract::{FromRequestParts, State},
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
 use kisum_domains::{
     User,
     session::{self, Session, StartSession},
@@ -37,7 +37,7 @@ use kisum_domains::{
 use kisum_events::{Actor, AuthMethod, Meta, SessionId, SigninFailure, StreamName, UserEvent, UserId};
 use kisum_log::{Append, ClaimKey, Loaded};
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::convert::Infallible;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -82,7 +82,7 @@ impl Client {
 
 /// Why nobody was signed in; a label of logs and metrics.
 #[derive(Clone, Copy)]
-pub(super) enum Failure {
+enum Failure {
     /// Address or password.
     Credentials,
     /// The second factor.
@@ -111,7 +111,7 @@ impl Failure {
         }
     }
 
-    pub(super) fn note(self) {
+    fn note(self) {
         metrics::counter!("kisum_login_total", "outcome" => self.name()).increment(1);
         tracing::info!(event = "login.failed", reason = self.name(), "nobody was signed in");
     }
@@ -134,21 +134,15 @@ enum LoggedIn {
         factor is wanted.", body = SuccessBody<LoggedIn>)))]
 pub(super) async fn login(
     State(auth): State<Auth>,
-    ClientIp(address): ClientIp,
-    label: RequestLabel,
-    headers: HeaderMap,
+    origin: Origin,
     ApiJson(body): ApiJson<LoginBody>,
 ) -> Result<Response, Problem> {
     let email = read_email(&body.email)?;
     auth.access_tokens.can_issue(auth.clock.now()).map_err(IssueError::into_problem)?;
     let account = auth.lookup.email(&email);
-    let network = ClientIp(address).limit_key();
-    let attempt = auth.limiter.begin(&account, &network).await.map_err(|limited| {
-        Failure::Limited.note();
-        Problem::rate_limited(limited.retry_after_s)
-    })?;
-    let origin = Origin::new(address, &headers, label);
-    let outcome = match sign_in(&auth, &account, (body.password, body.client), origin).await {
+    let network = origin.network();
+    let attempt = auth.limiter.begin(&account, &network).await.map_err(limited)?;
+    let outcome = match sign_in(&auth, (&account, &network), (body.password, body.client), origin).await {
         Ok(PasswordRight::Started(started)) => Ok(*started),
         Ok(PasswordRight::SecondFactorWanted(wanted)) => {
             // Half a sign-in is no failure, and makes no network known either.
@@ -161,6 +155,12 @@ pub(super) async fn login(
         Err(refusal) => Err(refusal),
     };
     conclude(&auth, outcome, (Some(&attempt), &network), body.client).await
+}
+
+/// What a sign-in is refused with that was tried too often.
+pub(super) fn limited(limited: Limited) -> Problem {
+    Failure::Limited.note();
+    Problem::rate_limited(limited.retry_after_s)
 }
 
 /// What every sign-in ends with: the limits, the log line, the metric and the answer.
@@ -188,17 +188,27 @@ pub(super) async fn conclude(
     }
 }
 
-/// Where a session starts from.
+/// Where a session starts from: the client of a request.
 pub(super) struct Origin {
-    ip: String,
+    address: ClientIp,
     agent: Option<String>,
     label: RequestLabel,
 }
 
 impl Origin {
-    /// The client of a request.
-    pub(super) fn new(address: IpAddr, headers: &HeaderMap, label: RequestLabel) -> Self {
-        Self { ip: address.to_string(), agent: agent(headers), label }
+    /// The network, as the limits know it.
+    pub(super) fn network(&self) -> String {
+        self.address.limit_key()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Origin {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let address = ClientIp::from_request_parts(parts, state).await?;
+        let label = RequestLabel::from_request_parts(parts, state).await?;
+        Ok(Self { address, agent: agent(&parts.headers), label })
     }
 }
 
@@ -309,7 +319,7 @@ enum PasswordRight {
 
 async fn sign_in(
     auth: &Auth,
-    account: &str,
+    (account, network): (&str, &str),
     (password, client): (String, Client),
     origin: Origin,
 ) -> Result<PasswordRight, Refusal> {
@@ -326,7 +336,7 @@ async fn sign_in(
             return Err(Refusal::suspended(id));
         }
         let come = if loaded.state.has_second_factor() {
-            let wanted = factors::want_second_factor(auth, (id, &loaded.state), account, client).await?;
+            let wanted = factors::want_second_factor(auth, (id, &loaded.state), (account, network), client).await?;
             PasswordRight::SecondFactorWanted(wanted)
         } else {
             let show = |user: &User| show_password(user, stored.as_deref());

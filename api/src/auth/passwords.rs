@@ -156,6 +156,7 @@ mod tests {
     use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
     use std::sync::{Arc, Barrier};
 
+    /// security 1
     #[tokio::test]
     async fn a_hash_says_its_parameters_and_opens_for_its_password_alone() {
         let passwords = Passwords::start().unwrap();
@@ -166,6 +167,7 @@ mod tests {
         assert_eq!(passwords.verify("wrong".to_owned(), Some(phc)).await.unwrap(), Verdict::Wrong);
     }
 
+    /// security 5
     #[tokio::test]
     async fn nobody_signs_in_with_the_password_of_the_dummy() {
         let passwords = Passwords::start().unwrap();
@@ -173,6 +175,7 @@ mod tests {
         assert_eq!(verdict, Verdict::Wrong);
     }
 
+    /// security 1
     #[test]
     fn a_hash_with_weaker_parameters_opens_and_is_outdated() {
         let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(1024, 1, 1, None).unwrap());
@@ -180,6 +183,7 @@ mod tests {
         assert_eq!(verify_now("correct horse battery", &phc).unwrap(), Verdict::Right { outdated: true });
     }
 
+    /// security 2
     #[tokio::test]
     async fn a_full_queue_refuses_at_once() {
         let passwords = Passwords::start().unwrap();

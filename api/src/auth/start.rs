@@ -156,7 +156,7 @@ fn assemble(
         core: peers.core,
         clock: clock.clone(),
     };
-    let limits = Limiter::new(redis.clone(), clock.clone());
+    let limits = Limiter::new(redis.clone(), seal.clone(), clock.clone());
     Ok(Auth(Arc::new(Parts {
         clock: clock.clone(),
         access,
@@ -183,9 +183,9 @@ fn assemble(
         audit: running.audit.clone(),
         member_list: running.member_list.clone(),
         session_list: running.session_list.clone(),
-        limits,
+        limits: limits.clone(),
         mailed_key: MailedKey::new(&config.refresh_key),
-        challenges: Challenges::new(log.pool().clone(), clock.clone()),
+        challenges: Challenges::new(log.pool().clone(), limits, clock.clone()),
         passkeys: Passkeys::new(&config.webauthn_rp_id, &config.service.cors_origins)
             .map_err(failed("WEBAUTHN_RP_ID"))?,
         ledger,

@@ -133,12 +133,14 @@ mod tests {
         TrustedProxies::new(networks).client(peer, &headers).to_string()
     }
 
+    /// security 4
     #[test]
     fn without_a_trusted_proxy_no_header_counts() {
         assert_eq!(client(&[], "203.0.113.9", "198.51.100.1"), "203.0.113.9");
         assert_eq!(client(&["10.0.0.0/8"], "203.0.113.9", "198.51.100.1"), "203.0.113.9");
     }
 
+    /// security 4
     #[test]
     fn the_last_address_that_is_no_trusted_proxy_counts() {
         let forged = "1.2.3.4, 198.51.100.1, 10.1.1.1";
@@ -148,6 +150,7 @@ mod tests {
         assert_eq!(client(&["10.0.0.0/8"], "10.2.2.2", "1.2.3.4, nonsense"), "10.2.2.2");
     }
 
+    /// security 4
     #[test]
     fn an_ipv6_client_is_counted_by_its_block_of_64_bits() {
         let ip = |text: &str| ClientIp(text.parse().unwrap_or_else(|e| panic!("{e}")));

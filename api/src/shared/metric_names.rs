@@ -54,6 +54,11 @@ fn identity() {
     );
     describe_counter!("kisum_access_warmed_total", Unit::Count, "Access contexts resolved ahead of a question");
     describe_counter!("kisum_redis_errors_total", Unit::Count, "Questions to Redis that failed");
+    describe_counter!(
+        "kisum_redis_values_refused_total",
+        Unit::Count,
+        "Values of the limits in Redis that are not ours, and count for nothing"
+    );
     describe_histogram!("kisum_access_merge_seconds", Unit::Seconds, "From a snapshot to the resolved access context");
     describe_histogram!("kisum_core_lookup_seconds", Unit::Seconds, "Questions to Core for a company's entitlements");
 }

@@ -22,6 +22,7 @@ mod follow;
 mod freshness;
 mod keys;
 mod lifecycle;
+mod limits;
 mod lists;
 mod log_command;
 mod mails;

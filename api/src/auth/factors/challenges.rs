@@ -7,7 +7,10 @@
 //! nothing and names nobody.
 
 use crate::{
-    auth::lookup::hex,
+    auth::{
+        limiter::{Limit, Limiter},
+        lookup::hex,
+    },
     shared::{
         ambient::{self, Clock},
         problem::{self, Problem},
@@ -29,6 +32,8 @@ const ATTEMPTS_MAX: i16 = 5;
 /// Challenges whose time has run out and that are taken away with each that begins: more than begin, so that they
 /// never gather.
 const PURGED_AT_ONCE: i64 = 16;
+/// Challenges that one person begins while one is open.
+const BEGUN: Limit = Limit { max: 30, window_s: LIVES.as_secs() };
 /// Bytes of the client's secret.
 const SECRET_BYTES: usize = 32;
 
@@ -70,6 +75,7 @@ pub(in crate::auth) struct Tried<T> {
 #[derive(Clone)]
 pub(in crate::auth) struct Challenges {
     pool: PgPool,
+    limits: Limiter,
     clock: Clock,
 }
 
@@ -79,8 +85,24 @@ struct SealError(String);
 
 impl Challenges {
     /// Challenges in Auth's database.
-    pub(in crate::auth) const fn new(pool: PgPool, clock: Clock) -> Self {
-        Self { pool, clock }
+    pub(in crate::auth) const fn new(pool: PgPool, limits: Limiter, clock: Clock) -> Self {
+        Self { pool, limits, clock }
+    }
+
+    /// Begins one for somebody who has shown who they are, unless they have begun too many: what the database keeps of them
+    /// is bounded. `who` says whose are counted together.
+    ///
+    /// # Errors
+    /// 429; 503 when the database does not answer.
+    pub(in crate::auth) async fn begin_for<T: Serialize + Sync>(
+        &self,
+        who: &str,
+        purpose: Purpose,
+        about: &T,
+    ) -> Result<String, Problem> {
+        let allowed = self.limits.allow(&format!("ratelimit:challenge:{who}"), BEGUN).await;
+        allowed.map_err(|limited| Problem::rate_limited(limited.retry_after_s))?;
+        self.begin(purpose, about).await
     }
 
     /// Begins one. Answers with the secret that names it.

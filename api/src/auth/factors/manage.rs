@@ -161,7 +161,7 @@ pub(super) async fn offer_totp(
     let user = may_change(&auth, person).await?;
     let secret = totp::new_secret().map_err(|error| problem::of_defect(&error))?;
     let offered = Offered { user: person.user, session: person.session, secret: secret.clone(), label };
-    let challenge = auth.challenges.begin(Purpose::TotpRegistration, &offered).await?;
+    let challenge = auth.challenges.begin_for(&person.user.to_string(), Purpose::TotpRegistration, &offered).await?;
     let uri = totp::uri(&secret, user.email.get().map_or("", String::as_str));
     Ok(secretly(Success(TotpOffer { challenge, secret, uri, expires_in: LIVES.as_secs() })))
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     auth::{
         Auth,
-        login::{self, Client, Failure, Origin, Refusal, Shown},
+        login::{self, Client, Origin, Refusal, Shown},
         signed_in::{self, SignedIn},
         tokens::IssueError,
     },
@@ -18,12 +18,10 @@ use crate::{
         client_ip::ClientIp,
         extract::ApiJson,
         problem::{self, Problem},
-        request_label::RequestLabel,
         respond::{Success, SuccessBody},
     },
 };
 use axum::{extract::State, response::Response};
-use http::HeaderMap;
 use kisum_domains::User;
 use kisum_events::UserId;
 use serde::{Deserialize, Serialize};
@@ -62,7 +60,7 @@ pub(super) async fn passkey_login_options(
     address: ClientIp,
     ApiJson(_body): ApiJson<PasskeyLoginOptionsBody>,
 ) -> Result<Success<PasskeyOptions>, Problem> {
-    pass(&auth, &address).await?;
+    pass(&auth, &address.limit_key()).await?;
     let (options, asked) = auth.passkeys.ask(None).map_err(|error| problem::of_defect(&error))?;
     let challenge = auth.challenges.begin(Purpose::PasskeyLogin, &asked).await?;
     Ok(Success(PasskeyOptions::new(challenge, options)))
@@ -88,19 +86,18 @@ pub(super) struct PasskeyLoginBody {
         body = SuccessBody<SignedIn>)))]
 pub(super) async fn passkey_login_finish(
     State(auth): State<Auth>,
-    address: ClientIp,
-    label: RequestLabel,
-    headers: HeaderMap,
+    origin: Origin,
     ApiJson(body): ApiJson<PasskeyLoginBody>,
 ) -> Result<Response, Problem> {
     let assertion = read_assertion(body.assertion)?;
     auth.access_tokens.can_issue(auth.clock.now()).map_err(IssueError::into_problem)?;
-    pass(&auth, &address).await?;
+    let network = origin.network();
+    pass(&auth, &network).await?;
     let tried = auth.challenges.attempt::<Asked>(Purpose::PasskeyLogin, &body.challenge).await?.ok_or_else(refused)?;
     let user = assertion.user().ok_or_else(refused)?;
     let presented = Presented::Passkey(Box::new(assertion));
-    let outcome = finish(&auth, &tried, user, &presented, Origin::new(address.0, &headers, label)).await;
-    login::conclude(&auth, outcome, (None, &address.limit_key()), body.client).await
+    let outcome = finish(&auth, &tried, user, &presented, origin).await;
+    login::conclude(&auth, outcome, (None, &network), body.client).await
 }
 
 async fn finish(
@@ -127,11 +124,8 @@ async fn finish(
 }
 
 /// Nobody guesses a signature; what is limited is what one network may make the database keep and check.
-async fn pass(auth: &Auth, address: &ClientIp) -> Result<(), Problem> {
-    auth.limiter.pass_passkey(&address.limit_key()).await.map_err(|limited| {
-        Failure::Limited.note();
-        Problem::rate_limited(limited.retry_after_s)
-    })
+async fn pass(auth: &Auth, network: &str) -> Result<(), Problem> {
+    auth.limiter.pass_passkey(network).await.map_err(login::limited)
 }
 
 fn refused() -> Problem {

@@ -8,7 +8,7 @@ use super::{
     recovery, totp,
 };
 use crate::{
-    auth::Auth,
+    auth::{Auth, limiter::Trial},
     shared::problem::{Chain, Problem},
 };
 use kisum_domains::{
@@ -57,6 +57,14 @@ pub(super) enum Presented {
 }
 
 impl Presented {
+    /// How the limits count it.
+    pub(super) const fn trial(&self) -> Trial {
+        match self {
+            Self::Totp(_) => Trial::Digits,
+            Self::Recovery(_) | Self::Passkey(_) => Trial::Unguessable,
+        }
+    }
+
     /// Reads what a body holds: a code for the two methods that have one, an assertion for the third.
     ///
     /// # Errors

@@ -54,7 +54,7 @@ pub(super) async fn passkey_register_options(
     let asked = auth.passkeys.ask_to_register(person.user, &user);
     let (options, asked) = asked.map_err(|error| problem::of_defect(&error))?;
     let begun = Begun { user: person.user, session: person.session, label, asked };
-    let challenge = auth.challenges.begin(Purpose::PasskeyRegistration, &begun).await?;
+    let challenge = auth.challenges.begin_for(&person.user.to_string(), Purpose::PasskeyRegistration, &begun).await?;
     Ok(Success(PasskeyOptions::new(challenge, options)))
 }
 

@@ -11,20 +11,17 @@ use super::{
 use crate::{
     auth::{
         Auth,
-        login::{self, Client, Failure, Origin, Refusal, Shown},
+        login::{self, Client, Origin, Refusal, Shown},
         signed_in::{self, SignedIn},
         tokens::IssueError,
     },
     shared::{
-        client_ip::ClientIp,
         extract::ApiJson,
         problem::{self, Problem},
-        request_label::RequestLabel,
         respond::SuccessBody,
     },
 };
 use axum::{extract::State, response::Response};
-use http::HeaderMap;
 use kisum_domains::User;
 use kisum_events::{AuthMethod, UserId};
 use serde::{Deserialize, Serialize};
@@ -64,11 +61,11 @@ struct Begun {
 /// Begins the second step for somebody whose password was right.
 ///
 /// # Errors
-/// 503 when it cannot be kept.
+/// 429 when too many were begun; 503 when it cannot be kept.
 pub(in crate::auth) async fn want_second_factor(
     auth: &Auth,
     (id, user): (UserId, &User),
-    account: &str,
+    (account, network): (&str, &str),
     client: Client,
 ) -> Result<SecondFactorWanted, Problem> {
     let methods = Method::all_of(user);
@@ -79,7 +76,8 @@ pub(in crate::auth) async fn want_second_factor(
         let (options, asked) = auth.passkeys.ask(Some(user)).map_err(|error| problem::of_defect(&error))?;
         (public_key, begun.asked) = (Some(options), Some(asked));
     }
-    let challenge = auth.challenges.begin(Purpose::SecondFactor, &begun).await?;
+    // By network: whoever knows the password elsewhere uses up nothing of the person's own.
+    let challenge = auth.challenges.begin_for(&format!("{id}:{network}"), Purpose::SecondFactor, &begun).await?;
     Ok(SecondFactorWanted { mfa_required: true, challenge, methods, expires_in: LIVES.as_secs(), public_key })
 }
 
@@ -104,20 +102,15 @@ pub(super) struct SecondFactorBody {
         body = SuccessBody<SignedIn>)))]
 pub(super) async fn second_factor(
     State(auth): State<Auth>,
-    ClientIp(address): ClientIp,
-    label: RequestLabel,
-    headers: HeaderMap,
+    origin: Origin,
     ApiJson(body): ApiJson<SecondFactorBody>,
 ) -> Result<Response, Problem> {
     let presented = Presented::read(body.method, body.code, body.assertion)?;
     auth.access_tokens.can_issue(auth.clock.now()).map_err(IssueError::into_problem)?;
     let tried = auth.challenges.attempt::<Begun>(Purpose::SecondFactor, &body.challenge).await?.ok_or_else(over)?;
-    let network = ClientIp(address).limit_key();
-    let attempt = auth.limiter.begin_second_factor(&tried.about.account, &network).await.map_err(|limited| {
-        Failure::Limited.note();
-        Problem::rate_limited(limited.retry_after_s)
-    })?;
-    let origin = Origin::new(address, &headers, label);
+    let network = origin.network();
+    let attempt = auth.limiter.begin_second_factor(&tried.about.account, &network, presented.trial()).await;
+    let attempt = attempt.map_err(login::limited)?;
     let outcome = finish(&auth, &tried, &presented, origin).await;
     login::conclude(&auth, outcome, (Some(&attempt), &network), tried.about.client).await
 }

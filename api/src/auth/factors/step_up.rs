@@ -117,7 +117,7 @@ pub(super) async fn step_up_options(
     if methods.contains(&Method::Passkey) {
         let (options, asked) = auth.passkeys.ask(Some(&user)).map_err(|error| problem::of_defect(&error))?;
         let begun = Begun { session: person.session, asked };
-        let challenge = auth.challenges.begin(Purpose::StepUp, &begun).await?;
+        let challenge = auth.challenges.begin_for(&person.user.to_string(), Purpose::StepUp, &begun).await?;
         passkey = Some(PasskeyOptions::new(challenge, options));
     }
     Ok(Success(StepUpOptions { methods, passkey }))
@@ -170,9 +170,10 @@ pub(super) async fn step_up(
         (Presented::Totp(_) | Presented::Recovery(_), None) => None,
         _ => return Err(Problem::validation("A passkey, and nothing else, takes the field challenge.")),
     };
-    // Whoever holds somebody's session guesses at their code no faster than at sign-in.
-    let account = person.user.to_string();
-    let attempt = auth.limiter.begin_second_factor(&account, &address.limit_key()).await;
+    // Whoever holds somebody's session guesses at their code no faster than at sign-in, and not besides.
+    let user = signed_in::load_user(&auth, person.user).await?;
+    let account = signed_in::account(&auth, person.user, &user.state);
+    let attempt = auth.limiter.begin_second_factor(&account, &address.limit_key(), presented.trial()).await;
     let attempt = attempt.map_err(|limited| Problem::rate_limited(limited.retry_after_s))?;
     let outcome = append(&auth, person, &presented, tried.as_ref(), &label).await;
     match outcome {

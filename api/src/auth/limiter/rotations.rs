@@ -41,7 +41,10 @@ fn key(session: SessionId) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Limiter, RotationLimiter, WINDOW_S, key};
-    use crate::{auth::redis::Redis, shared::ambient::Clock};
+    use crate::{
+        auth::{redis::Redis, seal::Seal},
+        shared::ambient::Clock,
+    };
     use kisum_events::{SessionId, Timestamp};
     use std::time::Duration;
     use uuid::Uuid;
@@ -50,7 +53,7 @@ mod tests {
     async fn without_redis_a_session_rotates_no_more_often_than_it_may_within_a_minute() {
         let clock = Clock::manual(Timestamp::from_micros(1_700_000_000_000_000));
         let redis = Redis::open("redis://127.0.0.1:1", clock.clone()).unwrap();
-        let rotations = RotationLimiter::new(Limiter::new(redis, clock.clone()), 3);
+        let rotations = RotationLimiter::new(Limiter::new(redis, Seal::new(&[1; 32]), clock.clone()), 3);
         let session = SessionId::new(Uuid::from_u128(1));
         for _ in 0..3 {
             assert!(rotations.may_rotate(session).await.is_ok());

@@ -100,6 +100,7 @@ mod tests {
         MailedKey::new(&[key; 32]).token(user, id, purpose)
     }
 
+    /// security 6
     #[test]
     fn a_token_is_the_same_whenever_it_is_derived_and_another_for_anything_else() {
         let reset = token(7, 1, 2, SecretPurpose::PasswordReset);

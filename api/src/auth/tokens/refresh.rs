@@ -148,6 +148,7 @@ mod tests {
         assert_ne!(key.successor(&successor).unwrap().hash(), successor.hash());
     }
 
+    /// security 6
     #[test]
     fn the_stored_hash_is_sixty_four_hexadecimal_digits() {
         let hash = token().hash();

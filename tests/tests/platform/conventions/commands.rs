@@ -122,6 +122,7 @@ async fn a_bill_under_one_key_is_entered_once_for_one_person_and_another_body_is
     assert_ne!(json(theirs).await["data"]["id"], id, "a key is one person's own");
 }
 
+/// security 4
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_guesses_passwords_is_told_to_wait_and_for_how_long() {
     let everywhere = Everywhere::start().await;
