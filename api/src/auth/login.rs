@@ -390,7 +390,7 @@ pub(super) async fn start_session(
         user_id: id,
         amr: Vec::new(),
         token_hash: token.hash(),
-        ip: Some(origin.ip.clone()),
+        ip: Some(origin.address.0.to_string()),
         agent: origin.agent.clone(),
         idle_ttl: auth.lifetimes.idle,
         absolute_ttl: auth.lifetimes.absolute,

@@ -45,7 +45,11 @@ impl Scene {
             let loaded: Loaded<User> = log.load(&user).await.ok()?;
             let request = RequestId::new(new_uuid());
             let mut append = Append::new(request, Meta::new(Actor::System, request));
-            let set = UserEvent::PasswordSet { hash: Sealed::new(hash.to_owned()), cause: PasswordCause::Upgraded };
+            let set = UserEvent::PasswordSet {
+                hash: Sealed::new(hash.to_owned()),
+                cause: PasswordCause::Upgraded,
+                beside_factor: false,
+            };
             append.write(&loaded, vec![set]).ok()?;
             log.append(append).await.ok()
         };
