@@ -4,7 +4,7 @@
 use crate::{
     ambient,
     load::{self, BARE, Connection},
-    platform::{Running, told},
+    platform::{Running, resident_mb, told},
     report::{self, Latency, Line, Units},
     workers::{Measured, workers},
 };
@@ -283,16 +283,12 @@ async fn members(running: &Running, company: &str, count: usize) -> anyhow::Resu
     Ok(members)
 }
 
-/// What each service's process holds in memory (Linux: `VmRSS`).
+/// What each service's process holds in memory.
 fn memory(running: &Running) -> anyhow::Result<Vec<Line>> {
     let mut lines = Vec::new();
     for part in Part::SERVICES {
-        let pid = running.stack.pid(part).with_context(|| format!("{part} does not run"))?;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = resident.and_then(|text| text.trim().split(' ').next()?.parse::<u32>().ok());
         let mut line = Line::new(part.name(), None);
-        line.rates.push(f64::from(kilobytes.context("a process without VmRSS")?) / 1024.0);
+        line.rates.push(resident_mb(&running.stack, part)?);
         lines.push(line);
     }
     Ok(lines)

@@ -39,6 +39,15 @@ pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec
     text.into_bytes()
 }
 
+/// A `POST` of a JSON body as it goes over the wire.
+pub(crate) fn post(path: &str, body: &Value, headers: &[(&str, &str)]) -> Vec<u8> {
+    let body = body.to_string();
+    let length = body.len().to_string();
+    let mut all = vec![("content-type", "application/json"), ("content-length", length.as_str())];
+    all.extend(headers);
+    [request("POST", path, &all).as_slice(), body.as_bytes()].concat()
+}
+
 /// `http://host:port` as an address.
 pub(crate) fn address(url: &str) -> anyhow::Result<SocketAddr> {
     let host = url.trim_start_matches("http://").trim_end_matches('/');

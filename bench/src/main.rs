@@ -23,7 +23,7 @@ struct Arguments {
 enum Bench {
     /// `/auth/me/access` from memory, Redis and states beside a bare route; commands; a projection's lag; memory.
     Access(access::Options),
-    /// Refreshes with PS256 and EdDSA beside raw signatures, and the key set beside a bare route.
+    /// Sign-ins beside raw hashes, other routes during a login flood, refreshes beside raw signatures, many sessions.
     Auth(auth::Options),
     /// A decision beside those of other engines, a guarded request beside a bare one, and how soon a revocation is
     /// honoured.

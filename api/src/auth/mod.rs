@@ -4,6 +4,8 @@
 //! refuses to know what a company pays for (Core does) and what a backend does with a permission.
 
 mod access;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod companies;
 mod config;
 mod cookie;

@@ -2,7 +2,7 @@
 
 use crate::{
     ambient,
-    load::{Connection, address},
+    load::{Connection, address, post},
     platform::{Running, told},
     report::Line,
     workers::workers,
@@ -22,7 +22,8 @@ use tokio::process::Command;
 /// How long a new key may take to sign.
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-const PERSON: &str = "user@acme-live.example";
+/// Whose sessions they are.
+pub(super) const PERSON: &str = "user@acme-live.example";
 
 #[derive(Deserialize)]
 struct Answer {
@@ -31,9 +32,9 @@ struct Answer {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Tokens {
-    access_token: String,
-    refresh_token: String,
+pub(super) struct Tokens {
+    pub(super) access_token: String,
+    pub(super) refresh_token: String,
 }
 
 /// One session for each connection, and its newest refresh token.
@@ -48,9 +49,7 @@ impl Chains {
         let addresses = running.platform.addresses();
         let mut tokens = Vec::with_capacity(connections);
         for _ in 0..connections {
-            let body = json!({ "email": PERSON, "password": addresses.demo_password, "client": "native" });
-            let ask = Ask::new(Method::POST, "/auth/login").body(body);
-            tokens.push(Mutex::new(running.platform.public(&addresses.auth, None, ask).await?.text("/refreshToken")?));
+            tokens.push(Mutex::new(sign_in(running).await?));
         }
         Ok(Self { auth: address(&addresses.auth)?, tokens: tokens.into() })
     }
@@ -107,17 +106,22 @@ impl Chains {
     }
 }
 
-async fn refresh(connection: &mut Connection, token: &str) -> anyhow::Result<Tokens> {
-    let body = json!({ "refreshToken": token }).to_string();
-    let request = format!(
-        "POST /auth/refresh HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let status = connection.ask(request.as_bytes()).await?;
+/// Refreshes one session.
+pub(super) async fn refresh(connection: &mut Connection, token: &str) -> anyhow::Result<Tokens> {
+    let request = post("/auth/refresh", &json!({ "refreshToken": token }), &[]);
+    let status = connection.ask(&request).await?;
     if status != 200 {
         bail!("{status}: {}", String::from_utf8_lossy(connection.body()));
     }
     Ok(serde_json::from_slice::<Answer>(connection.body())?.data)
+}
+
+/// Signs in; returns the refresh token.
+pub(super) async fn sign_in(running: &Running) -> anyhow::Result<String> {
+    let addresses = running.platform.addresses();
+    let body = json!({ "email": PERSON, "password": addresses.demo_password, "client": "native" });
+    let ask = Ask::new(Method::POST, "/auth/login").body(body);
+    running.platform.public(&addresses.auth, None, ask).await?.text("/refreshToken")
 }
 
 /// Whether the header says so: what is signed by `PS256` begins otherwise than what is signed by `EdDSA`.
