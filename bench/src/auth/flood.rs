@@ -75,7 +75,11 @@ pub(super) async fn measure(
 }
 
 /// Asks all routes side by side, each at its pace.
-async fn paced(probes: &mut Vec<(&'static str, Probe)>, took: &mut [(String, Vec<f64>)], span: Duration) -> anyhow::Result<()> {
+async fn paced(
+    probes: &mut Vec<(&'static str, Probe)>,
+    took: &mut [(String, Vec<f64>)],
+    span: Duration,
+) -> anyhow::Result<()> {
     let asking: Vec<_> = probes.drain(..).map(|(name, probe)| (name, tokio::spawn(probe.ask(span)))).collect();
     for ((name, one), (_, all)) in asking.into_iter().zip(took) {
         let (probe, mut some) = one.await??;

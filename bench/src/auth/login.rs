@@ -11,7 +11,16 @@ use anyhow::{Context as _, ensure};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use kisum::demo;
 use serde_json::json;
-use std::{net::SocketAddr, num::NonZero, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    num::NonZero,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 /// What Auth hashes with (`api/src/auth/passwords.rs`).
 const MEMORY_KIB: u32 = 19_456;
@@ -35,7 +44,12 @@ pub(super) async fn hashes(span: Duration) -> anyhow::Result<f64> {
             let (mut done, mut out) = (0_u32, [0; 32]);
             while started.elapsed() < span {
                 hasher
-                    .hash_password_into_with_memory(b"a password like any other", b"sixteen bytes of", &mut out, &mut memory)
+                    .hash_password_into_with_memory(
+                        b"a password like any other",
+                        b"sixteen bytes of",
+                        &mut out,
+                        &mut memory,
+                    )
                     .map_err(|error| anyhow::anyhow!("{error}"))?;
                 done += 1;
             }
@@ -60,7 +74,9 @@ impl People {
     pub(super) fn of(running: &Running) -> anyhow::Result<Self> {
         let addresses = running.platform.addresses();
         let members = demo::companies().into_iter().flat_map(|company| company.members);
-        let emails = members.filter(|member| member.has_password).map(|member| member.email).collect();
+        let emails: BTreeSet<_> = members.filter(|member| member.has_password).map(|member| member.email).collect();
+        // Somebody may be in two companies.
+        let emails = emails.into_iter().collect();
         Ok(Self { auth: load::address(&addresses.auth)?, emails, password: addresses.demo_password.clone() })
     }
 
@@ -114,7 +130,7 @@ impl People {
     /// Wrong passwords for addresses that nobody has, each from a network of its own, so many a second whatever becomes of
     /// them; answers how many were refused at once and how long that took, in ms.
     pub(super) async fn flood(&self, a_second: f64, connections: usize, span: Duration) -> anyhow::Result<Flooded> {
-        let (auth, sent) = (self.auth, Arc::new(std::sync::atomic::AtomicU32::new(0)));
+        let (auth, sent) = (self.auth, Arc::new(AtomicU32::new(0)));
         let begun = ambient::now();
         let (rate, took) = workers(connections, |_| {
             let sent = Arc::clone(&sent);
@@ -122,7 +138,7 @@ impl People {
                 let mut connection = Connection::open(auth).await?;
                 let (mut refused, mut took) = (0, Vec::new());
                 loop {
-                    let number = sent.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let number = sent.fetch_add(1, Ordering::Relaxed);
                     let due = begun + Duration::from_secs_f64(f64::from(number) / a_second);
                     if due.duration_since(begun) >= span {
                         return Ok((refused, took));

@@ -61,46 +61,46 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let running = Running::start_with(&OF_AUTH).await?;
     let measured = measure(&running, &options).await;
     running.stack.stop().await;
-    for (title, rate, lines) in measured? {
-        report::print_in(Units { rate, latency: Latency::Millis }, &format!("bench auth: {title}"), &lines)?;
-    }
-    Ok(())
+    measured
 }
 
-async fn measure(running: &Running, options: &Options) -> anyhow::Result<Vec<(String, &'static str, Vec<Line>)>> {
+fn show(title: &str, rate: &'static str, lines: &[Line]) -> anyhow::Result<()> {
+    report::print_in(Units { rate, latency: Latency::Millis }, &format!("bench auth: {title}"), lines)
+}
+
+/// Each table is shown as soon as it is measured: the whole takes minutes.
+async fn measure(running: &Running, options: &Options) -> anyhow::Result<()> {
     let (rounds, span) = (options.rounds, Duration::from_secs(options.seconds));
     let wants = |table| options.only.contains(&table);
     let people = People::of(running)?;
-    let mut tables = Vec::new();
     if wants(Table::Login) || wants(Table::Flood) {
         let lines = logins(&people, rounds, span).await?;
         let capacity = lines.last().map_or(0.0, Line::median);
-        tables.push(("sign-ins, with nothing else running".to_owned(), "a second", lines));
+        show("sign-ins, with nothing else running", "a second", &lines)?;
         if wants(Table::Flood) {
             let lines = flood::measure(running, &people, (capacity, rounds, span)).await?;
-            tables.push((format!("a login flood of 20 × {capacity:.0} a second"), "max ms", lines));
+            show(&format!("a login flood of 20 × {capacity:.0} a second"), "max ms", &lines)?;
         }
     }
     if wants(Table::Guessing) {
-        let lines = people.fail(rounds).await?.to_vec();
-        tables.push(("wrong passwords, one after the other".to_owned(), "%", lines));
+        show("wrong passwords, one after the other", "%", &people.fail(rounds).await?)?;
     }
     if wants(Table::Keys) {
         let lines = key_set(running, rounds, span).await?;
-        tables.push((format!("key set over {CONNECTIONS} connections"), "requests/s", lines));
+        show(&format!("key set over {CONNECTIONS} connections"), "requests/s", &lines)?;
     }
     if wants(Table::Refresh) || wants(Table::Sessions) {
         let mut chains = refresh::Chains::start(running, CONNECTIONS).await?;
         let lines = refreshes(running, &mut chains, rounds, span).await?;
-        tables.push((format!("refreshes over {CONNECTIONS} connections"), "a second", lines));
+        show(&format!("refreshes over {CONNECTIONS} connections"), "a second", &lines)?;
     }
     if wants(Table::Sessions) {
         // Signed by EdDSA now, so that signatures are not what is measured.
         let (rates, memory) = sessions::measure(running, rounds, span).await?;
-        tables.push((format!("many sessions, over {CONNECTIONS} connections"), "a second", rates));
-        tables.push(("memory of Auth".to_owned(), "MB", memory));
+        show(&format!("many sessions, over {CONNECTIONS} connections"), "a second", &rates)?;
+        show("memory of Auth", "MB", &memory)?;
     }
-    Ok(tables)
+    Ok(())
 }
 
 /// Sign-ins, beside hashes alone on as many threads.
@@ -111,7 +111,11 @@ async fn logins(people: &People, rounds: usize, span: Duration) -> anyhow::Resul
     for round in 0..rounds {
         raw.rates.push(login::hashes(span).await?);
         let (rate, mut one) = people.sign_in(span).await?;
-        eprintln!("round {} of {rounds}: {rate:.1} sign-ins, {:.1} hashes/s", round + 1, raw.rates.last().unwrap_or(&0.0));
+        eprintln!(
+            "round {} of {rounds}: {rate:.1} sign-ins, {:.1} hashes/s",
+            round + 1,
+            raw.rates.last().unwrap_or(&0.0)
+        );
         signed_in.rates.push(rate);
         took.append(&mut one);
     }

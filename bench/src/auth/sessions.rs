@@ -48,7 +48,11 @@ struct Held {
 type Sessions = Arc<[Mutex<Held>]>;
 
 /// The same with a thousand sessions and with a hundred thousand, each beside a bare route.
-pub(super) async fn measure(running: &Running, rounds: usize, span: Duration) -> anyhow::Result<(Vec<Line>, Vec<Line>)> {
+pub(super) async fn measure(
+    running: &Running,
+    rounds: usize,
+    span: Duration,
+) -> anyhow::Result<(Vec<Line>, Vec<Line>)> {
     let people = people(running).await?;
     let bare = load::serve(load::bare()).await?;
     let (mut rates, mut memory) = (Vec::new(), Vec::new());
@@ -85,7 +89,10 @@ pub(super) async fn measure(running: &Running, rounds: usize, span: Duration) ->
         let mut line = Line::new(format!("Auth with {what} sessions"), None);
         line.rates.push(resident_mb(&running.stack, Part::Auth)?);
         memory.push(line);
-        held = sessions.iter().map(|one| std::mem::take(&mut *one.lock().unwrap_or_else(PoisonError::into_inner))).collect();
+        held = sessions
+            .iter()
+            .map(|one| std::mem::take(&mut *one.lock().unwrap_or_else(PoisonError::into_inner)))
+            .collect();
     }
     Ok((rates, memory))
 }
@@ -130,7 +137,8 @@ async fn start_sessions(
             let (log, key, person, company) = (log.clone(), Arc::clone(&key), *person, company.clone());
             tokio::spawn(async move {
                 let tokens = kisum_api::auth::bench::start_sessions(&log, &key, person, each).await?;
-                let held = tokens.into_iter().map(|refresh| Held { company: company.clone(), refresh, access: String::new() });
+                let held =
+                    tokens.into_iter().map(|refresh| Held { company: company.clone(), refresh, access: String::new() });
                 anyhow::Ok(held.collect::<Vec<_>>())
             })
         });
@@ -141,9 +149,10 @@ async fn start_sessions(
     let head = log.head().await?.position;
     let started = ambient::now();
     loop {
-        let reached: i64 = sqlx::query_scalar("select position from projection_checkpoint where name = 'session_list_v1'")
-            .fetch_one(&pool)
-            .await?;
+        let reached: i64 =
+            sqlx::query_scalar("select position from projection_checkpoint where name = 'session_list_v1'")
+                .fetch_one(&pool)
+                .await?;
         if u64::try_from(reached).is_ok_and(|reached| reached >= head) {
             eprintln!("{} sessions are there", held.len());
             return Ok(());
