@@ -1,14 +1,15 @@
 //! `POST /auth/login`: a password for a session.
 //!
-//! It owns the order of the steps: limits first, then the same work for known and unknown addresses, then the
-//! session. No database connection is held while a password is hashed.
+//! It owns the order of the steps: a place among those whose password is hashed, limits, then the same work for known and
+//! unknown addresses, then the session. Whoever gets no place costs nobody anything: neither Redis nor the database is asked.
+//! No database connection is held while a password is hashed.
 
 use super::{
     Auth,
     credentials::read_email,
     factors::{self, SecondFactorWanted},
     limiter::{Attempt, Limited},
-    passwords::{HashError, Verdict},
+    passwords::{HashError, Place, Verdict},
     race::{self, Outcome},
     sessions,
     signed_in::{self, SignedIn, Way},
@@ -139,10 +140,15 @@ pub(super) async fn login(
 ) -> Result<Response, Problem> {
     let email = read_email(&body.email)?;
     auth.access_tokens.can_issue(auth.clock.now()).map_err(IssueError::into_problem)?;
+    let place = auth.passwords.enter().map_err(|error| {
+        let refusal = Refusal::from(error);
+        refusal.failure.note();
+        refusal.problem
+    })?;
     let account = auth.lookup.email(&email);
     let network = origin.network();
     let attempt = auth.limiter.begin(&account, &network).await.map_err(limited)?;
-    let outcome = match sign_in(&auth, (&account, &network), (body.password, body.client), origin).await {
+    let outcome = match sign_in(&auth, (&account, &network), (place, body.password, body.client), origin).await {
         Ok(PasswordRight::Started(started)) => Ok(*started),
         Ok(PasswordRight::SecondFactorWanted(wanted)) => {
             // Half a sign-in is no failure, and makes no network known either.
@@ -320,17 +326,19 @@ enum PasswordRight {
 async fn sign_in(
     auth: &Auth,
     (account, network): (&str, &str),
-    (password, client): (String, Client),
+    (place, password, client): (Place, String, Client),
     origin: Origin,
 ) -> Result<PasswordRight, Refusal> {
     let holder = auth.log.claim_holder(&ClaimKey::email(account)).await.map_err(problem::of_load)?;
     let known: Option<UserId> = holder.and_then(|stream| stream.id().parse().ok());
     // Nobody has the nil id: an unknown address costs the same reads as a known one.
     let id = known.unwrap_or(UserId::new(Uuid::nil()));
+    let mut place = Some(place);
     for _ in 0..COMPARISONS_MAX {
+        let place = place.take().map_or_else(|| auth.passwords.enter(), Ok)?;
         let loaded = signed_in::load_user(auth, id).await?;
         let stored = loaded.state.password_hash.get().cloned();
-        let verdict = auth.passwords.verify(password.clone(), stored.clone()).await?;
+        let verdict = auth.passwords.verify(place, password.clone(), stored.clone()).await?;
         let Verdict::Right { outdated } = verdict else { return Err(Refusal::credentials(known)) };
         if !loaded.state.is_active() {
             return Err(Refusal::suspended(id));

@@ -25,6 +25,9 @@ mod lifecycle;
 mod limits;
 mod lists;
 mod log_command;
+// It reads what a process holds in memory from /proc.
+#[cfg(target_os = "linux")]
+mod login_flood;
 mod mails;
 mod matrix;
 mod pages;

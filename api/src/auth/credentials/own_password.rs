@@ -29,10 +29,11 @@ pub(super) async fn show_own_password(
     password: String,
     wrong: fn() -> Problem,
 ) -> Result<String, Problem> {
+    let place = auth.passwords.enter().map_err(of_hash)?;
     let attempt = auth.limiter.begin(guesser.account, guesser.network).await;
     let attempt = attempt.map_err(|limited| Problem::rate_limited(limited.retry_after_s))?;
     let stored = user.password_hash.get().cloned();
-    match auth.passwords.verify(password, stored.clone()).await {
+    match auth.passwords.verify(place, password, stored.clone()).await {
         Ok(Verdict::Wrong) => Err(wrong()),
         Ok(Verdict::Right { outdated: _ }) => {
             auth.limiter.take_back(&attempt).await;
