@@ -5,11 +5,15 @@ use crate::conventions::table::{LISTENERS, Listener};
 use kisum::local::Part;
 use reqwest::Response;
 use serde_json::Value;
-use std::{collections::BTreeMap, fmt::Write};
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+
+/// The longest wait for a line of a log.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Headers of every answer (`security.md` 27), and what each must hold.
 const SECURE: [(&str, &str); 5] = [
@@ -151,26 +155,40 @@ async fn a_label_is_kept_when_it_is_one_and_stands_in_the_log_with_the_trace() {
             assert_eq!(answered == label, is_kept, "{}: {label} became {answered}", listener.url);
             assert!((1..=64).contains(&answered.len()), "{}: {answered}", listener.url);
         }
-        // The line is written before the answer is sent.
-        let part = part(listener);
-        let log = everywhere.stack.layout().log(part.name());
-        let text = std::fs::read_to_string(&log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
-        let mut found = None;
-        for line in text.lines() {
-            let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{part}: {error}: {line}"));
-            assert_eq!((&line["service"], &line["environment"]), (&part.name().into(), &"local".into()), "{line}");
-            assert!(
-                line["timestamp"].as_str().is_some_and(|at| at.ends_with('Z')) && line["level"].is_string(),
-                "{line}"
-            );
-            if line["request_id"] == good.as_str() {
-                found = Some(line);
-            }
-        }
-        let line = found.unwrap_or_else(|| panic!("{part} has logged nothing of {good}"));
+        let line = logged(&everywhere, part(listener), &good).await;
         assert_eq!((&line["trace_id"], &line["status"]), (&trace.into(), &404.into()), "{line}");
         assert_eq!((&line["event"], &line["code"]), (&"http.request".into(), &"not_found".into()), "{line}");
     }
+}
+
+/// The line that a part has logged under a label; lines are gathered for a moment before they are written.
+async fn logged(everywhere: &Everywhere, part: Part, label: &str) -> Value {
+    let log = everywhere.stack.layout().log(part.name());
+    let waiting = async {
+        loop {
+            let text = std::fs::read_to_string(&log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
+            // What stands behind the last end of a line is being written.
+            let (lines, _) = text.rsplit_once('\n').unwrap_or_default();
+            let mut found = None;
+            for line in lines.lines() {
+                let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{part}: {error}: {line}"));
+                assert_eq!((&line["service"], &line["environment"]), (&part.name().into(), &"local".into()), "{line}");
+                assert!(
+                    line["timestamp"].as_str().is_some_and(|at| at.ends_with('Z')) && line["level"].is_string(),
+                    "{line}"
+                );
+                if line["request_id"] == label {
+                    found = Some(line);
+                }
+            }
+            match found {
+                Some(line) => return line,
+                None => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    };
+    let within = tokio::time::timeout(PATIENCE, waiting).await;
+    within.unwrap_or_else(|_| panic!("{part} has logged nothing of {label} within {PATIENCE:?}"))
 }
 
 /// security 12
