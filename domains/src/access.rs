@@ -94,15 +94,14 @@ pub fn resolve(inputs: &AccessInputs<'_>, now: Timestamp) -> Resolution {
     if !company.is_active() {
         return Resolution::denied(AccessOutcome::CompanyNotActive);
     }
-    let context = context(inputs, company_id, membership_id, membership, now);
+    let context = context(inputs, (company_id, company), (membership_id, membership), now);
     Resolution { outcome: AccessOutcome::Active, context: Some(context) }
 }
 
 fn context(
     inputs: &AccessInputs<'_>,
-    company_id: CompanyId,
-    membership_id: MembershipId,
-    membership: &Membership,
+    (company_id, company): (CompanyId, &Company),
+    (membership_id, membership): (MembershipId, &Membership),
     now: Timestamp,
 ) -> AccessContext {
     let owned = schedule::owned(inputs.entitlements, now);
@@ -117,7 +116,7 @@ fn context(
         modules: owned.iter().filter(|module| usable(module)).cloned().collect(),
         permissions: membership.permissions.keys().filter(|key| usable(&key.module())).cloned().collect(),
         limits: schedule::limits(inputs.entitlements, now),
-        delegation: Authority::member(membership, &owned, inputs.catalog).rights(),
+        delegation: Authority::member((membership, company), &owned, inputs.catalog).rights(),
         valid_until: schedule::next_change(inputs.entitlements, now),
         meta: ContextMeta {
             token_version: inputs.versions.token_version,

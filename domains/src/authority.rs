@@ -1,12 +1,9 @@
 //! Who may give what to whom inside a company (contract, *Who owns what*).
 //!
-//! It owns the rules about rank, ownership and catalog that every change of a membership passes, and the lists that
-//! `/auth/me/access` shows of them. It refuses to know how the catalog and the entitlements were found.
-//!
-//! No delegation policy can be set yet. The policy is a ceiling that grants nothing by itself, so until there is one,
-//! nobody below superadmin may give anything.
+//! It owns the rules about rank, ownership, catalog and delegation policy that every change of a membership passes, and
+//! the lists that `/auth/me/access` shows of them. It refuses to know how the catalog and the entitlements were found.
 
-use crate::membership::Membership;
+use crate::{Company, company::DelegationPolicy, membership::Membership};
 use kisum_events::{CompanyId, DelegationRights, ModuleKey, PermissionKey, TenantRole};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,8 +32,13 @@ pub struct Catalog {
 pub enum Acting<'a> {
     /// A service, staff, or the platform itself: anything that the company owns.
     Platform,
-    /// A member of a company, by the state of the membership. The append guards that membership's version.
-    Member(&'a Membership),
+    /// A member of a company. The append guards the versions of membership and company.
+    Member {
+        /// Their membership.
+        membership: &'a Membership,
+        /// What their role may grant at most.
+        policy: &'a DelegationPolicy,
+    },
 }
 
 /// What the acting person may do, as loaded for one command.
@@ -105,15 +107,20 @@ impl<'a> Authority<'a> {
         Self { acting: Acting::Platform, owned, catalog }
     }
 
-    /// What a member may do.
-    pub const fn member(acting: &'a Membership, owned: &'a BTreeSet<ModuleKey>, catalog: &'a Catalog) -> Self {
-        Self { acting: Acting::Member(acting), owned, catalog }
+    /// What a member of a company may do.
+    pub fn member(
+        (acting, company): (&'a Membership, &'a Company),
+        owned: &'a BTreeSet<ModuleKey>,
+        catalog: &'a Catalog,
+    ) -> Self {
+        let acting = Acting::Member { membership: acting, policy: company.policy(acting.role) };
+        Self { acting, owned, catalog }
     }
 
     /// Whether a grant may be given to, or taken from, a member of `role`: superadmins over everybody, others over
     /// lower roles.
     pub(crate) fn reaches(&self, company: Option<CompanyId>, role: TenantRole) -> Result<(), Refused> {
-        let Acting::Member(acting) = self.acting else { return Ok(()) };
+        let Acting::Member { membership: acting, policy: _ } = self.acting else { return Ok(()) };
         if !acting.is_active() {
             return Err(Refused::ActorNotActive);
         }
@@ -132,37 +139,67 @@ impl<'a> Authority<'a> {
         self.reaches(company, role)?;
         match self.acting {
             Acting::Platform => Ok(()),
-            Acting::Member(acting) if manages_users(acting.role) => Ok(()),
-            Acting::Member(_) => Err(Refused::RoleTooLow),
+            Acting::Member { membership, .. } if manages_users(membership.role) => Ok(()),
+            Acting::Member { .. } => Err(Refused::RoleTooLow),
         }
+    }
+
+    /// Whether what binds everybody in a company may be changed: its superadmins may, and the platform.
+    ///
+    /// # Errors
+    /// [`Refused`] for everybody else.
+    pub fn leads(&self, company: CompanyId) -> Result<(), Refused> {
+        self.reaches(Some(company), TenantRole::TenantSuperadmin)
     }
 
     /// Whether a module may be granted by the acting person.
     pub(crate) fn may_grant_module(&self, module: &ModuleKey) -> Result<(), GrantRefused> {
-        if !self.catalog.modules.contains(module) {
-            return Err(GrantRefused::UnknownModule { module: module.clone() });
-        }
+        self.knows_module(module)?;
         self.owns(module)?;
-        if self.gives_everything() {
-            return Ok(());
-        }
-        Err(GrantRefused::NotGrantable { what: module.to_string() })
+        let may = match self.acting {
+            Acting::Platform => true,
+            Acting::Member { membership, .. } if gives_everything(membership) => true,
+            Acting::Member { membership, policy } => {
+                membership.modules.contains_key(module) && policy.modules.contains(module)
+            }
+        };
+        if may { Ok(()) } else { Err(GrantRefused::NotGrantable { what: module.to_string() }) }
     }
 
     /// Whether a permission may be granted by the acting person.
     pub(crate) fn may_grant_permission(&self, permission: &PermissionKey) -> Result<(), GrantRefused> {
-        match self.catalog.permissions.get(permission) {
-            None => return Err(GrantRefused::UnknownPermission { permission: permission.clone() }),
-            Some(PermissionStanding::Retired) => {
+        match self.knows_permission(permission)? {
+            PermissionStanding::Retired => {
                 return Err(GrantRefused::RetiredPermission { permission: permission.clone() });
             }
-            Some(PermissionStanding::Grantable) => {}
+            PermissionStanding::Grantable => {}
         }
-        self.owns(&permission.module())?;
-        if self.gives_everything() {
+        let module = permission.module();
+        self.owns(&module)?;
+        let may = match self.acting {
+            Acting::Platform => true,
+            Acting::Member { membership, .. } if gives_everything(membership) => true,
+            // Held means usable: a permission whose module they are not granted is nothing they could pass on.
+            Acting::Member { membership, policy } => {
+                let holds = membership.permissions.contains_key(permission) && membership.modules.contains_key(&module);
+                holds && policy.permissions.contains(permission)
+            }
+        };
+        if may { Ok(()) } else { Err(GrantRefused::NotGrantable { what: permission.to_string() }) }
+    }
+
+    /// Whether the catalog has a module.
+    pub(crate) fn knows_module(&self, module: &ModuleKey) -> Result<(), GrantRefused> {
+        if self.catalog.modules.contains(module) {
             return Ok(());
         }
-        Err(GrantRefused::NotGrantable { what: permission.to_string() })
+        Err(GrantRefused::UnknownModule { module: module.clone() })
+    }
+
+    /// Where a permission stands in the catalog.
+    pub(crate) fn knows_permission(&self, permission: &PermissionKey) -> Result<PermissionStanding, GrantRefused> {
+        let standing = self.catalog.permissions.get(permission).copied();
+        standing.ok_or_else(|| GrantRefused::UnknownPermission { permission: permission.clone() })
     }
 
     fn owns(&self, module: &ModuleKey) -> Result<(), GrantRefused> {
@@ -172,18 +209,11 @@ impl<'a> Authority<'a> {
         Err(GrantRefused::ModuleNotOwned { module: module.clone() })
     }
 
-    fn gives_everything(&self) -> bool {
-        match self.acting {
-            Acting::Platform => true,
-            Acting::Member(acting) => acting.role == TenantRole::TenantSuperadmin,
-        }
-    }
-
     /// The same rules as lists, for the access context. They tell a client what to offer; a command decides afresh.
     pub fn rights(&self) -> DelegationRights {
         let (can_manage_users, can_buy_addons) = match self.acting {
             Acting::Platform => (true, true),
-            Acting::Member(acting) => (manages_users(acting.role), acting.role == TenantRole::TenantSuperadmin),
+            Acting::Member { membership, .. } => (manages_users(membership.role), gives_everything(membership)),
         };
         let modules = self.catalog.modules.iter().filter(|module| self.may_grant_module(module).is_ok());
         let permissions = self.catalog.permissions.keys().filter(|key| self.may_grant_permission(key).is_ok());
@@ -194,6 +224,11 @@ impl<'a> Authority<'a> {
             grantable_permissions: permissions.cloned().collect(),
         }
     }
+}
+
+/// Whether somebody may grant whatever the company owns, held or not.
+fn gives_everything(membership: &Membership) -> bool {
+    membership.role == TenantRole::TenantSuperadmin
 }
 
 /// Who may add and change members: administrators and up.

@@ -4,10 +4,15 @@
 //! memberships stands here, because a membership's own stream sees only itself. It refuses to know what the company
 //! bought.
 
-use crate::membership::{Membership, MembershipStatus};
-use kisum_events::{Aggregate, CompanyEvent, CompanyId, MembershipId, Slug, StreamName, TenantRole, UserId};
+use crate::{
+    authority::{Authority, GrantRefused, Refused},
+    membership::{Membership, MembershipStatus},
+};
+use kisum_events::{
+    Aggregate, CompanyEvent, CompanyId, MembershipId, ModuleKey, PermissionKey, Slug, StreamName, TenantRole, UserId,
+};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a company stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +37,18 @@ pub enum CompanyStatus {
     },
 }
 
+/// What members of a role may grant at most: a ceiling, which grants nothing by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelegationPolicy {
+    /// Modules.
+    pub modules: BTreeSet<ModuleKey>,
+    /// Permissions.
+    pub permissions: BTreeSet<PermissionKey>,
+}
+
+/// The policy of roles that none was set for.
+static NOTHING: DelegationPolicy = DelegationPolicy { modules: BTreeSet::new(), permissions: BTreeSet::new() };
+
 /// The state of a company.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,9 +65,16 @@ pub struct Company {
     pub superadmins: BTreeSet<MembershipId>,
     /// Memberships that count as seats.
     pub seats_used: u32,
+    /// What members of a role may grant at most.
+    pub policies: BTreeMap<TenantRole, DelegationPolicy>,
 }
 
 impl Company {
+    /// What members of a role may grant at most of what they hold. Superadmins are not bound by one.
+    pub fn policy(&self, role: TenantRole) -> &DelegationPolicy {
+        self.policies.get(&role).unwrap_or(&NOTHING)
+    }
+
     /// Whether its members may act for it.
     pub const fn is_active(&self) -> bool {
         matches!(self.status, CompanyStatus::Active)
@@ -59,7 +83,7 @@ impl Company {
 
 impl Aggregate for Company {
     type Event = CompanyEvent;
-    const STATE_SCHEMA: u16 = 1;
+    const STATE_SCHEMA: u16 = 2;
 
     fn evolve(&mut self, event: &CompanyEvent, _version: u64) {
         match event {
@@ -76,6 +100,13 @@ impl Aggregate for Company {
                 self.superadmins = memberships.iter().copied().collect();
             }
             CompanyEvent::SeatsChanged { used } => self.seats_used = *used,
+            CompanyEvent::PolicySet { role, modules, permissions } => {
+                let policy = DelegationPolicy {
+                    modules: modules.iter().cloned().collect(),
+                    permissions: permissions.iter().cloned().collect(),
+                };
+                self.policies.insert(*role, policy);
+            }
         }
     }
 
@@ -186,6 +217,56 @@ pub fn reactivate(state: &Company) -> Result<Vec<CompanyEvent>, CompanyStandingE
         CompanyStatus::Active => Ok(vec![]),
         CompanyStatus::Pending | CompanyStatus::Rejected { .. } => Err(CompanyStandingError::NotSuspended),
     }
+}
+
+/// Why a delegation policy was not set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetPolicyError {
+    /// No company by that id.
+    #[error("the company is unknown")]
+    Unknown,
+    /// Superadmins grant everything, and users nothing.
+    #[error("a delegation policy is set for ADMIN or MANAGER")]
+    NoSuchPolicy,
+    /// The acting person may not.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// It names what the catalog does not have.
+    #[error(transparent)]
+    Catalog(#[from] GrantRefused),
+}
+
+/// Sets what members of a role may grant at most. The same again is once. It may name what the company does not own yet,
+/// and what can no longer be granted: it is a ceiling.
+///
+/// # Errors
+/// [`SetPolicyError`], naming the rule.
+pub fn set_policy(
+    state: &Company,
+    id: CompanyId,
+    authority: &Authority<'_>,
+    (role, wanted): (TenantRole, DelegationPolicy),
+) -> Result<Vec<CompanyEvent>, SetPolicyError> {
+    if state.status == CompanyStatus::Unknown {
+        return Err(SetPolicyError::Unknown);
+    }
+    authority.leads(id)?;
+    match role {
+        TenantRole::Admin | TenantRole::Manager => {}
+        TenantRole::TenantSuperadmin | TenantRole::User => return Err(SetPolicyError::NoSuchPolicy),
+    }
+    for module in &wanted.modules {
+        authority.knows_module(module)?;
+    }
+    for permission in &wanted.permissions {
+        authority.knows_permission(permission)?;
+    }
+    if *state.policy(role) == wanted {
+        return Ok(vec![]);
+    }
+    let DelegationPolicy { modules, permissions } = wanted;
+    let (modules, permissions) = (modules.into_iter().collect(), permissions.into_iter().collect());
+    Ok(vec![CompanyEvent::PolicySet { role, modules, permissions }])
 }
 
 /// Why a company does not bear a change of its members.

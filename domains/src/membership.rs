@@ -174,6 +174,36 @@ pub fn change_role(
     Ok(vec![MembershipEvent::TenantRoleChanged { from: state.role, to }])
 }
 
+/// What is to become of a member; what is absent stays.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChangeMember {
+    /// Their role.
+    pub role: Option<TenantRole>,
+    /// Whether they are suspended.
+    pub suspended: Option<bool>,
+}
+
+/// Changes a member's role and standing together.
+///
+/// # Errors
+/// [`ChangeMembershipError`] of whichever may not be changed; then neither is.
+pub fn change(
+    state: &Membership,
+    authority: &Authority<'_>,
+    command: ChangeMember,
+) -> Result<Vec<MembershipEvent>, ChangeMembershipError> {
+    let mut events = match command.role {
+        Some(to) => change_role(state, authority, to)?,
+        None => vec![],
+    };
+    events.extend(match command.suspended {
+        Some(true) => suspend(state, authority)?,
+        Some(false) => reactivate(state, authority)?,
+        None => vec![],
+    });
+    Ok(events)
+}
+
 /// Suspends a member. Twice is once.
 ///
 /// # Errors
@@ -260,7 +290,7 @@ pub fn revoke_module(
     authority: &Authority<'_>,
     module: &ModuleKey,
 ) -> Result<Vec<MembershipEvent>, GrantError> {
-    may_lose(state, authority)?;
+    may_lose(state, authority, || authority.may_grant_module(module))?;
     if !state.modules.contains_key(module) {
         return Ok(vec![]);
     }
@@ -294,7 +324,7 @@ pub fn revoke_permission(
     authority: &Authority<'_>,
     permission: &PermissionKey,
 ) -> Result<Vec<MembershipEvent>, GrantError> {
-    may_lose(state, authority)?;
+    may_lose(state, authority, || authority.may_grant_permission(permission))?;
     if !state.permissions.contains_key(permission) {
         return Ok(vec![]);
     }
@@ -313,9 +343,18 @@ fn may_receive(state: &Membership, authority: &Authority<'_>) -> Result<(), Gran
     }
 }
 
-fn may_lose(state: &Membership, authority: &Authority<'_>) -> Result<(), GrantError> {
+/// Whoever manages people takes anything from those they manage; others what they could grant.
+fn may_lose(
+    state: &Membership,
+    authority: &Authority<'_>,
+    may_grant: impl Fn() -> Result<(), GrantRefused>,
+) -> Result<(), GrantError> {
     match state.status {
         MembershipStatus::Unknown | MembershipStatus::Revoked => Err(GrantError::NotAMember),
-        MembershipStatus::Active | MembershipStatus::Suspended => Ok(authority.manages(state.company_id, state.role)?),
+        MembershipStatus::Active | MembershipStatus::Suspended => {
+            authority.reaches(state.company_id, state.role)?;
+            let manages = authority.manages(state.company_id, state.role);
+            if may_grant().is_ok() { Ok(()) } else { Ok(manages?) }
+        }
     }
 }

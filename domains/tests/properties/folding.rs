@@ -122,6 +122,11 @@ fn company_event() -> impl Strategy<Value = CompanyEvent> {
             memberships: numbers.into_iter().map(member).collect()
         }),
         (0_u32..9).prop_map(|used| CompanyEvent::SeatsChanged { used }),
+        any_role().prop_map(|role| CompanyEvent::PolicySet {
+            role,
+            modules: vec![key("finance")],
+            permissions: vec![]
+        }),
     ]
 }
 

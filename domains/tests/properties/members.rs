@@ -56,7 +56,7 @@ impl World {
         let (owned, catalog) = (BTreeSet::new(), Catalog::default());
         let acting = command.by.map(|number| self.member(number));
         let authority = match &acting {
-            Some(acting) => Authority::member(acting, &owned, &catalog),
+            Some(acting) => Authority::member((acting, &self.company), &owned, &catalog),
             None => Authority::platform(&owned, &catalog),
         };
         let before = self.member(command.on);

@@ -1,13 +1,16 @@
 //! Rules of a company, and of what holds across its memberships.
 
-use crate::given::{company as firm, given, key, member, user};
+use crate::given::{catalog, company as firm, given, key, keys, member, user};
 use kisum_domains::{
-    Membership,
+    Authority, Membership,
+    authority::{GrantRefused, Refused},
     company::{
-        self, Company, CompanyStandingError, CompanyStatus, MembersError, RegisterCompany, RegisterCompanyError,
+        self, Company, CompanyStandingError, CompanyStatus, DelegationPolicy, MembersError, RegisterCompany,
+        RegisterCompanyError, SetPolicyError,
     },
 };
 use kisum_events::{CompanyEvent, MembershipEvent, TenantRole};
+use std::collections::BTreeSet;
 
 fn registered() -> CompanyEvent {
     CompanyEvent::Registered { slug: key("acme-live"), name: "Acme Live".into(), owner: user(1) }
@@ -168,4 +171,59 @@ fn a_promoted_member_joins_the_superadmins_and_takes_no_second_seat() {
     given::<Company>([superadmins(&[9]), seats(2)])
         .when(|state| company::follow_membership(state, member(1), &before, &after, Some(2)))
         .then([superadmins(&[1, 9])]);
+}
+
+fn ceiling(modules: &[&str], permissions: &[&str]) -> DelegationPolicy {
+    DelegationPolicy { modules: keys(modules), permissions: keys(permissions) }
+}
+
+#[test]
+fn a_superadmin_or_the_platform_sets_what_a_role_may_grant_at_most_and_nobody_else() {
+    let (owned, catalog) = (BTreeSet::new(), catalog());
+    let wanted = || ceiling(&["finance", "basic"], &["finance.bills.read"]);
+    let set = |role| CompanyEvent::PolicySet {
+        role,
+        modules: vec![key("basic"), key("finance")],
+        permissions: vec![key("finance.bills.read")],
+    };
+    let of = |role, company_id| {
+        let created = MembershipEvent::Created { company_id, user_id: user(1), tenant_role: role, via: "seed".into() };
+        given::<Membership>([created]).state
+    };
+    let company = given::<Company>([registered()]).state;
+    let superadmin = of(TenantRole::TenantSuperadmin, firm(1));
+    for by in [Authority::platform(&owned, &catalog), Authority::member((&superadmin, &company), &owned, &catalog)] {
+        for role in [TenantRole::Admin, TenantRole::Manager] {
+            given::<Company>([registered()])
+                .when(|state| company::set_policy(state, firm(1), &by, (role, wanted())))
+                .then([set(role)]);
+            given::<Company>([registered(), set(role)])
+                .when(|state| company::set_policy(state, firm(1), &by, (role, wanted())))
+                .then([]);
+        }
+        for role in [TenantRole::User, TenantRole::TenantSuperadmin] {
+            given::<Company>([registered()])
+                .when(|state| company::set_policy(state, firm(1), &by, (role, wanted())))
+                .refused(SetPolicyError::NoSuchPolicy);
+        }
+        given::<Company>([])
+            .when(|state| company::set_policy(state, firm(1), &by, (TenantRole::Admin, wanted())))
+            .refused(SetPolicyError::Unknown);
+        let unknown = GrantRefused::UnknownModule { module: key("casino") };
+        given::<Company>([registered()])
+            .when(|state| company::set_policy(state, firm(1), &by, (TenantRole::Admin, ceiling(&["casino"], &[]))))
+            .refused(SetPolicyError::Catalog(unknown));
+    }
+    for role in [TenantRole::Admin, TenantRole::Manager, TenantRole::User] {
+        let acting = of(role, firm(1));
+        let by = Authority::member((&acting, &company), &owned, &catalog);
+        given::<Company>([registered()])
+            .when(|state| company::set_policy(state, firm(1), &by, (TenantRole::Manager, wanted())))
+            .refused(SetPolicyError::Refused(Refused::RoleTooLow));
+    }
+    let stranger = of(TenantRole::TenantSuperadmin, firm(2));
+    let by = Authority::member((&stranger, &company), &owned, &catalog);
+    given::<Company>([registered()])
+        .when(|state| company::set_policy(state, firm(1), &by, (TenantRole::Manager, wanted())))
+        .refused(SetPolicyError::Refused(Refused::OtherCompany));
 }

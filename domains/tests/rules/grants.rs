@@ -2,11 +2,11 @@
 
 use crate::given::{catalog, company, given, key, keys, user};
 use kisum_domains::{
-    Authority, Catalog, Membership,
+    Authority, Catalog, Company, Membership,
     authority::{GrantRefused, Refused},
     membership::{self, Grant, GrantError},
 };
-use kisum_events::{DelegationRights, MembershipEvent, ModuleKey, TenantRole};
+use kisum_events::{CompanyEvent, DelegationRights, MembershipEvent, ModuleKey, TenantRole};
 use std::collections::BTreeSet;
 
 fn created(role: TenantRole) -> MembershipEvent {
@@ -29,15 +29,16 @@ fn member(role: TenantRole, grants: impl IntoIterator<Item = MembershipEvent>) -
 struct Owned {
     modules: BTreeSet<ModuleKey>,
     catalog: Catalog,
+    company: Company,
 }
 
 fn owned() -> Owned {
-    Owned { modules: keys(&["basic", "finance"]), catalog: catalog() }
+    Owned { modules: keys(&["basic", "finance"]), catalog: catalog(), company: Company::default() }
 }
 
 impl Owned {
     fn by<'a>(&'a self, acting: &'a Membership) -> Authority<'a> {
-        Authority::member(acting, &self.modules, &self.catalog)
+        Authority::member((acting, &self.company), &self.modules, &self.catalog)
     }
 
     fn by_platform(&self) -> Authority<'_> {
@@ -102,6 +103,54 @@ fn without_a_delegation_policy_nobody_below_superadmin_grants_even_what_they_hol
         given::<Membership>([created(TenantRole::User)])
             .when(|state| membership::grant_permission(state, &owned.by(&actor), &key("finance.bills.read")))
             .refused(GrantError::Grant(GrantRefused::NotGrantable { what: "finance.bills.read".into() }));
+    }
+}
+
+/// The company, whose managers may grant that at most.
+fn with_policy(permissions: &[&str]) -> Owned {
+    let (modules, permissions) = (vec![key("finance")], permissions.iter().map(|text| key(text)).collect());
+    let policy = CompanyEvent::PolicySet { role: TenantRole::Manager, modules, permissions };
+    Owned { company: given([policy]).state, ..owned() }
+}
+
+/// Contract, *Who owns what*: what they hold at that moment ∩ the policy of their role, only to lower roles.
+#[test]
+fn below_superadmin_one_grants_and_takes_what_one_holds_and_the_policy_of_one_s_role_allows() {
+    let (read, create) = ("finance.bills.read", "finance.bills.create");
+    let refused = |what: &str| GrantError::Grant(GrantRefused::NotGrantable { what: what.into() });
+    let manager = member(TenantRole::Manager, [module_granted("finance"), permission_granted(read)]);
+    let company = with_policy(&[read, create]);
+    let by = company.by(&manager);
+    given::<Membership>([created(TenantRole::User)])
+        .when(|state| membership::grant_permission(state, &by, &key(read)))
+        .then([permission_granted(read)]);
+    given::<Membership>([created(TenantRole::User)])
+        .when(|state| membership::grant_module(state, &by, &key("finance")))
+        .then([module_granted("finance")]);
+    given::<Membership>([created(TenantRole::User), permission_granted(read)])
+        .when(|state| membership::revoke_permission(state, &by, &key(read)))
+        .then([MembershipEvent::PermissionRevoked { permission: key(read) }]);
+    let rights = by.rights();
+    assert_eq!((rights.grantable_modules, rights.grantable_permissions), (vec![key("finance")], vec![key(read)]));
+
+    // Not held; held and not in the policy; held and of no use, since its module is not granted; another role's policy.
+    let without_module = member(TenantRole::Manager, [permission_granted(read)]);
+    let admin = member(TenantRole::Admin, [module_granted("finance"), permission_granted(read)]);
+    let other = with_policy(&[create]);
+    for (by, what) in
+        [(by, create), (other.by(&manager), read), (company.by(&without_module), read), (company.by(&admin), read)]
+    {
+        given::<Membership>([created(TenantRole::User)])
+            .when(|state| membership::grant_permission(state, &by, &key(what)))
+            .refused(refused(what));
+    }
+    given::<Membership>([created(TenantRole::User), permission_granted(create)])
+        .when(|state| membership::revoke_permission(state, &by, &key(create)))
+        .refused(GrantError::Refused(Refused::RoleTooLow));
+    for equal_or_higher in [TenantRole::Manager, TenantRole::Admin] {
+        given::<Membership>([created(equal_or_higher)])
+            .when(|state| membership::grant_permission(state, &by, &key(read)))
+            .refused(GrantError::Refused(Refused::RoleTooLow));
     }
 }
 

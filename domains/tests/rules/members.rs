@@ -2,7 +2,7 @@
 
 use crate::given::{catalog, company, given, keys, user};
 use kisum_domains::{
-    Authority, Catalog, Membership,
+    Authority, Catalog, Company, Membership,
     authority::Refused,
     membership::{self, ChangeMembershipError, CreateMembership, MembershipStatus},
 };
@@ -31,15 +31,16 @@ fn member_of(number: u8, role: TenantRole) -> Membership {
 struct Owned {
     modules: BTreeSet<ModuleKey>,
     catalog: Catalog,
+    company: Company,
 }
 
 fn owned() -> Owned {
-    Owned { modules: keys(&["basic", "finance"]), catalog: catalog() }
+    Owned { modules: keys(&["basic", "finance"]), catalog: catalog(), company: Company::default() }
 }
 
 impl Owned {
     fn by<'a>(&'a self, acting: &'a Membership) -> Authority<'a> {
-        Authority::member(acting, &self.modules, &self.catalog)
+        Authority::member((acting, &self.company), &self.modules, &self.catalog)
     }
 
     fn by_platform(&self) -> Authority<'_> {

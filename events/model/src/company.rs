@@ -1,6 +1,6 @@
 //! Events of a company as a tenant: stream `company-{id}`, claim on the slug.
 
-use crate::{MembershipId, Slug, UserId, event::events};
+use crate::{MembershipId, ModuleKey, PermissionKey, Slug, TenantRole, UserId, event::events};
 
 events! {
     /// What happens to a company.
@@ -32,6 +32,15 @@ events! {
         SuperadminsChanged = "company.superadmins_changed" None {
             /// Their memberships, in order of id.
             memberships: Vec<MembershipId>,
+        },
+        /// What members of a role may grant at most, of what they hold themselves, is now this and nothing else.
+        PolicySet = "company.policy_set" Narrows {
+            /// `ADMIN` or `MANAGER`.
+            role: TenantRole,
+            /// Modules, in order.
+            modules: Vec<ModuleKey>,
+            /// Permissions, in order.
+            permissions: Vec<PermissionKey>,
         },
         /// That many seats are used now.
         SeatsChanged = "company.seats_changed" None {

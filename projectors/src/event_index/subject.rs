@@ -91,7 +91,8 @@ fn named_in(event: &AnyEvent) -> Option<UserId> {
             | CompanyEvent::Suspended { .. }
             | CompanyEvent::Reactivated
             | CompanyEvent::SuperadminsChanged { .. }
-            | CompanyEvent::SeatsChanged { .. },
+            | CompanyEvent::SeatsChanged { .. }
+            | CompanyEvent::PolicySet { .. },
         )
         | AnyEvent::Membership(
             MembershipEvent::TenantRoleChanged { .. }

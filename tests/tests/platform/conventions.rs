@@ -119,6 +119,7 @@ fn filled(path: &str) -> String {
         "{log}" => "auth".to_owned(),
         "{module}" | "{addon}" => "finance".to_owned(),
         "{permission}" => "finance.bills.read".to_owned(),
+        "{role}" => "MANAGER".to_owned(),
         "{slug}" => "acme-live".to_owned(),
         part if part.starts_with('{') => "018f3a5c-0000-7000-8000-000000000001".to_owned(),
         part => part.to_owned(),

@@ -2,6 +2,7 @@
 //! and erasure.
 
 mod erasure;
+mod members;
 mod overlooked;
 mod passwords;
 mod races;
@@ -60,9 +61,25 @@ impl Setting {
     }
 }
 
+/// Whose a platform is: one that a test has for itself ends with the test.
+enum Held {
+    Shared(&'static Setting),
+    Own(Box<Setting>),
+}
+
+impl std::ops::Deref for Held {
+    type Target = Setting;
+    fn deref(&self) -> &Setting {
+        match self {
+            Self::Shared(setting) => setting,
+            Self::Own(setting) => setting,
+        }
+    }
+}
+
 /// A visitor of the platform that the tests of this module share.
 struct Scene {
-    setting: &'static Setting,
+    setting: Held,
     visitor: Visitor,
 }
 
@@ -74,16 +91,16 @@ struct Person {
 
 impl Scene {
     async fn start() -> Self {
-        Self::of(SHARED.get_or_init(Setting::start).await)
+        Self::of(Held::Shared(SHARED.get_or_init(Setting::start).await))
     }
 
     /// On a platform that no other test touches.
     async fn of_its_own() -> Self {
-        Self::of(Box::leak(Box::new(Setting::start().await)))
+        Self::of(Held::Own(Box::new(Setting::start().await)))
     }
 
-    fn of(setting: &'static Setting) -> Self {
-        Self { setting, visitor: Visitor::of(&setting.demo.stack) }
+    fn of(setting: Held) -> Self {
+        Self { visitor: Visitor::of(&setting.demo.stack), setting }
     }
 
     fn stack(&self) -> &Stack {

@@ -46,6 +46,8 @@ async fn an_administrator_of_one_company_cannot_touch_another() {
     let before = context.body.pointer("/data/meta/accessVersion").cloned();
     for (method, path) in [
         (Method::GET, format!("/companies/{company}/members")),
+        (Method::DELETE, format!("/companies/{company}/members/{membership}")),
+        (Method::GET, format!("/companies/{company}/delegation-policy/MANAGER")),
         (Method::PUT, format!("/companies/{company}/members/{membership}/modules/finance")),
         (Method::DELETE, format!("/companies/{company}/members/{membership}/modules/finance")),
         (Method::PUT, format!("/companies/{company}/members/{membership}/permissions/finance.bills.read")),
@@ -60,6 +62,16 @@ async fn an_administrator_of_one_company_cannot_touch_another() {
     let body = json!({ "email": "user@bright-books.example", "tenantRole": "USER" });
     let foreign = demo.auth(Some(&bright.access), Ask::new(Method::POST, &members).company(&company).body(body)).await;
     assert_eq!(words(&foreign), "403 forbidden not_a_member");
+
+    let member = format!("/companies/{company}/members/{membership}");
+    let policy = format!("/companies/{company}/delegation-policy/MANAGER");
+    for (method, path, body) in [
+        (Method::PATCH, &member, json!({ "suspended": true })),
+        (Method::PUT, &policy, json!({ "modules": [], "permissions": [] })),
+    ] {
+        let foreign = demo.auth(Some(&bright.access), Ask::new(method, path).company(&company).body(body)).await;
+        assert_eq!(words(&foreign), "403 forbidden not_a_member", "{path}");
+    }
 
     // The membership of another company under one's own path is not known to exist.
     let own = demo.access(&bright.access, "bright-books").await.text("/companyId").unwrap_or_default();

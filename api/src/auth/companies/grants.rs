@@ -1,22 +1,16 @@
 //! Granting and taking back modules and permissions.
 
-use super::{By, Sent, grounds::Grounds, refusals};
-use crate::{
-    auth::{
-        Auth,
-        race::{self, Outcome},
-    },
-    shared::{
-        access_position::AccessPosition,
-        problem::{self, Problem},
-    },
+use super::{
+    By, Sent,
+    alter::{Changed, alter},
+    refusals,
 };
+use crate::{auth::Auth, shared::problem::Problem};
 use kisum_domains::{
     Authority, Membership,
     membership::{self, GrantError},
 };
-use kisum_events::{CompanyId, MembershipEvent, MembershipId, ModuleKey, PermissionKey, StreamName};
-use kisum_log::Loaded;
+use kisum_events::{CompanyId, MembershipEvent, MembershipId, ModuleKey, PermissionKey};
 use std::fmt;
 
 /// What to change about a member's grants.
@@ -55,58 +49,19 @@ impl fmt::Display for Change {
     }
 }
 
-/// A member's grants after a change.
-pub(in crate::auth) struct Changed {
-    /// The membership.
-    pub(in crate::auth) state: Membership,
-    /// Where the change stands, or the state where there was none to make.
-    pub(in crate::auth) position: AccessPosition,
-}
-
-/// Changes a member's grants; what is so already stays so, without an event. The append guards the company and the
-/// acting member, so that nobody grants with a right that was taken from them at the same moment.
+/// Changes a member's grants.
 ///
 /// # Errors
 /// The contract's problem for whatever rule refuses it.
 pub(in crate::auth) async fn change(
     auth: &Auth,
     by: &By,
-    (company, member): (CompanyId, MembershipId),
+    member: (CompanyId, MembershipId),
     change: &Change,
     sent: &Sent,
 ) -> Result<Changed, Problem> {
-    let command = format!("{member}|{change}");
-    for _ in 0..race::ATTEMPTS_MAX {
-        let grounds = Grounds::read(auth, by, company).await?;
-        let stream = StreamName::membership(member);
-        let target: Loaded<Membership> = auth.log.load(&stream).await.map_err(problem::of_load)?;
-        if target.state.company_id != Some(company) {
-            return Err(refusals::no_such_member());
-        }
-        if grounds.are_outrun_by(&target) {
-            continue;
-        }
-        if let Some(position) = sent.earlier(auth, by, Some(company), &command).await? {
-            return Ok(Changed { state: target.state, position });
-        }
-        let events = change.decide(&target.state, &grounds.authority()).map_err(refusals::of_grant)?;
-        if events.is_empty() {
-            let position = grounds.unchanged(target.position);
-            return Ok(Changed { state: target.state, position });
-        }
-        let mut append = sent.append(by, Some(company), &command);
-        append.guard(&grounds.company);
-        grounds.guard_acting(&mut append, &target.stream);
-        let state = append.write(&target, events).map_err(problem::of_append)?;
-        match race::settle(auth.append(append).await)? {
-            Outcome::Done(receipt) if receipt.duplicate => {
-                // Carried out when it was first sent; the grants may have changed again since.
-                let state = auth.log.load(&stream).await.map_err(problem::of_load)?.state;
-                return Ok(Changed { state, position: (&receipt).into() });
-            }
-            Outcome::Done(receipt) => return Ok(Changed { state, position: (&receipt).into() }),
-            Outcome::Again | Outcome::Taken => {}
-        }
-    }
-    Err(race::lost())
+    let command = format!("{}|{change}", member.1);
+    let decide =
+        |state: &Membership, authority: &Authority<'_>| change.decide(state, authority).map_err(refusals::of_grant);
+    alter(auth, by, member, (&command, sent), decide).await
 }

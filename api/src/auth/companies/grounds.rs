@@ -3,6 +3,7 @@
 //! It owns the order in which somebody is turned away before any rule is asked: session, company, membership,
 //! standing. It refuses to hold the platform's authority for anybody who is not a service.
 
+use super::refusals;
 use crate::{
     auth::{
         Auth,
@@ -86,7 +87,9 @@ impl Grounds {
     /// What the acting person, or the platform, may do.
     pub(super) fn authority(&self) -> Authority<'_> {
         match &self.acting {
-            Acting::Member(membership) => Authority::member(&membership.state, &self.owned, &self.catalog),
+            Acting::Member(membership) => {
+                Authority::member((&membership.state, &self.company.state), &self.owned, &self.catalog)
+            }
             Acting::Platform => Authority::platform(&self.owned, &self.catalog),
         }
     }
@@ -101,6 +104,14 @@ impl Grounds {
         } else {
             Err(denied(reason::ROLE_TOO_LOW, "Your role does not allow this."))
         }
+    }
+
+    /// Refuses who may not change what binds everybody in the company.
+    ///
+    /// # Errors
+    /// 403 `role_too_low`.
+    pub(super) fn require_superadmin(&self, company: CompanyId) -> Result<(), Problem> {
+        self.authority().leads(company).map_err(refusals::of_refused)
     }
 
     /// Whether `target` is the acting member's own membership, loaded later than these grounds and changed meanwhile:

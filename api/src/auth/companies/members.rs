@@ -14,11 +14,11 @@ use crate::{
     },
 };
 use kisum_domains::{
-    Authority, Company, Membership, User, company,
+    Membership, User, company,
     membership::{self, CreateMembership},
 };
-use kisum_events::{Aggregate, CompanyEvent, CompanyId, MembershipId, StreamName, TenantRole, UserId};
-use kisum_log::{Append, ClaimKey, Loaded};
+use kisum_events::{CompanyId, MembershipId, StreamName, TenantRole, UserId};
+use kisum_log::{ClaimKey, Loaded};
 
 /// Who is to become a member.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ const CREATE: &str = "membership.create";
 pub(in crate::auth) async fn add(auth: &Auth, by: &By, new: &NewMember, sent: &Sent) -> Result<Added, Problem> {
     for _ in 0..race::ATTEMPTS_MAX {
         let grounds = Grounds::read(auth, by, new.company).await?;
-        if let Some(position) = sent.earlier(auth, by, Some(new.company), CREATE).await? {
+        if let Some(position) = sent.earlier(auth, &by.actor(), Some(new.company), CREATE).await? {
             return present(auth, new, position).await;
         }
         let user = active_user(auth, new.user).await?;
@@ -64,7 +64,7 @@ pub(in crate::auth) async fn add(auth: &Auth, by: &By, new: &NewMember, sent: &S
             CreateMembership { company_id: new.company, user_id: new.user, role: new.role, via: new.via.to_owned() };
         let events =
             membership::create(&membership.state, &grounds.authority(), command).map_err(refusals::of_change)?;
-        let mut append = sent.append(by, Some(new.company), CREATE);
+        let mut append = sent.append(&by.actor(), Some(new.company), CREATE);
         append.guard(&user);
         grounds.guard_acting(&mut append, &membership.stream);
         append.claim(ClaimKey::member(new.company, new.user), &membership.stream);
@@ -106,41 +106,4 @@ pub(in crate::auth) async fn active_user(auth: &Auth, id: UserId) -> Result<Load
         return Err(Problem::not_found("There is no such person."));
     }
     if user.state.is_active() { Ok(user) } else { Err(Problem::conflict("suspended", "This person is suspended.")) }
-}
-
-/// Writes the first superadmin of a company that is registered by the same append.
-///
-/// # Errors
-/// The problem of a defect: nothing can refuse the first member of a new company.
-pub(in crate::auth) fn register_owner(
-    append: &mut Append,
-    company: &Loaded<Company>,
-    company_id: CompanyId,
-    registered: Vec<CompanyEvent>,
-    owner: UserId,
-) -> Result<(Company, MembershipId), Problem> {
-    let id = MembershipId::new(ambient::new_id());
-    let membership = Loaded::<Membership>::new_stream(StreamName::membership(id));
-    let (owned, catalog) = Default::default();
-    let command = CreateMembership {
-        company_id,
-        user_id: owner,
-        role: TenantRole::TenantSuperadmin,
-        via: "registration".to_owned(),
-    };
-    let events = membership::create(&membership.state, &Authority::platform(&owned, &catalog), command)
-        .map_err(refusals::of_change)?;
-    append.claim(ClaimKey::member(company_id, owner), &membership.stream);
-    let member = append.write(&membership, events).map_err(problem::of_append)?;
-    let mut state = company.state.clone();
-    let mut version = company.version;
-    for event in &registered {
-        version = version.saturating_add(1);
-        state.evolve(event, version);
-    }
-    let followed = company::follow_membership(&state, id, &Membership::default(), &member, None)
-        .map_err(refusals::of_company_members)?;
-    let all = registered.into_iter().chain(followed).collect();
-    let state = append.write(company, all).map_err(problem::of_append)?;
-    Ok((state, id))
 }

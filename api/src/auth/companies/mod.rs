@@ -3,20 +3,26 @@
 //!
 //! It owns who may send them. Rules stand in `kisum_domains::{authority, membership, company}`.
 
+mod alter;
 mod audit;
 mod grants;
 mod grounds;
 mod list;
 mod members;
+mod policy;
 mod public;
 mod refusals;
+mod register;
+mod standing;
 mod views;
 
 pub(super) use grants::{Change, change};
 pub(super) use grounds::By;
-pub(super) use members::{NewMember, active_user, add, register_owner};
+pub(super) use members::{NewMember, active_user, add};
+pub(super) use policy::{Policy, PolicyRole, PolicyView, policy_of, set_policy};
 pub(super) use public::{module, permission, routes};
 pub(super) use refusals::of_standing;
+pub(super) use register::{CompanyView, NewCompany, check_text, find_company, register, write_company};
 pub(super) use views::{MemberStatus, MembershipView, Role, company_status};
 
 use super::Auth;
@@ -29,7 +35,7 @@ use crate::shared::{
 };
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use kisum_events::{AsOf, CompanyId, Cursor, Log};
+use kisum_events::{Actor, AsOf, CompanyId, Cursor, Log};
 use kisum_log::Append;
 use std::time::Duration;
 
@@ -48,9 +54,9 @@ pub(super) struct Sent {
 
 impl Sent {
     /// The append that carries the command out. `command` names it with whatever its path names.
-    pub(super) fn append(&self, by: &By, company: Option<CompanyId>, command: &str) -> Append {
-        let (actor, correlation) = (by.actor(), self.label.as_str());
-        self.idempotency.append(CommandScope { log: Log::Auth, actor: &actor, company, command, correlation })
+    pub(super) fn append(&self, actor: &Actor, company: Option<CompanyId>, command: &str) -> Append {
+        let correlation = self.label.as_str();
+        self.idempotency.append(CommandScope { log: Log::Auth, actor, company, command, correlation })
     }
 
     /// Where the same command was carried out before: what it did then is its receipt, whatever has changed since.
@@ -60,12 +66,12 @@ impl Sent {
     pub(super) async fn earlier(
         &self,
         auth: &Auth,
-        by: &By,
+        actor: &Actor,
         company: Option<CompanyId>,
         command: &str,
     ) -> Result<Option<AccessPosition>, Problem> {
-        let (actor, correlation) = (by.actor(), self.label.as_str());
-        let scope = CommandScope { log: Log::Auth, actor: &actor, company, command, correlation };
+        let correlation = self.label.as_str();
+        let scope = CommandScope { log: Log::Auth, actor, company, command, correlation };
         self.idempotency.earlier(&auth.log, scope).await
     }
 }

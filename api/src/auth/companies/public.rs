@@ -9,6 +9,9 @@ use super::{
     grounds::Grounds,
     list::{__path_list_members, list_members},
     members::{NewMember, add},
+    policy::{__path_put_policy, __path_show_policy, put_policy, show_policy},
+    register::{__path_register_company, register_company},
+    standing::{__path_change_member, __path_end_member, change_member, end_member},
     views::{MembershipView, Role},
 };
 use crate::{
@@ -40,7 +43,10 @@ pub(in crate::auth) fn routes() -> OpenApiRouter<Auth> {
     OpenApiRouter::new()
         .routes(routes!(list_members))
         .routes(routes!(list_audit))
+        .routes(routes!(register_company))
         .routes(routes!(add_member))
+        .routes(routes!(change_member, end_member))
+        .routes(routes!(show_policy, put_policy))
         .routes(routes!(grant_module, revoke_module))
         .routes(routes!(grant_permission, revoke_permission))
 }
@@ -54,7 +60,7 @@ pub(super) struct ForCompany {
 }
 
 impl ForCompany {
-    fn by(&self) -> By {
+    pub(super) fn by(&self) -> By {
         By::Person(self.person, self.org.clone())
     }
 }
@@ -88,6 +94,19 @@ impl FromRequestParts<Auth> for Manager {
     async fn from_request_parts(parts: &mut Parts, auth: &Auth) -> Result<Self, Problem> {
         let actor = ForCompany::from_request_parts(parts, auth).await?;
         Grounds::read(auth, &actor.by(), actor.company).await?.require_manager()?;
+        Ok(Self(actor))
+    }
+}
+
+/// A superadmin of the company: asked before the body is looked at.
+pub(super) struct Superadmin(pub(super) ForCompany);
+
+impl FromRequestParts<Auth> for Superadmin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, auth: &Auth) -> Result<Self, Problem> {
+        let actor = ForCompany::from_request_parts(parts, auth).await?;
+        Grounds::read(auth, &actor.by(), actor.company).await?.require_superadmin(actor.company)?;
         Ok(Self(actor))
     }
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 use kisum_domains::{
     authority::{GrantRefused, Refused},
-    company::{CompanyStandingError, MembersError},
+    company::{CompanyStandingError, MembersError, SetPolicyError},
     membership::{ChangeMembershipError, GrantError},
 };
 
@@ -17,6 +17,16 @@ pub(super) fn of_grant(error: GrantError) -> Problem {
         GrantError::NotActive => Problem::conflict(reason::SUSPENDED, "The member is suspended."),
         GrantError::Refused(refused) => of_refused(refused),
         GrantError::Grant(refused) => of_grant_refused(&refused),
+    }
+}
+
+/// Why a delegation policy was not set.
+pub(super) fn of_policy(error: SetPolicyError) -> Problem {
+    match error {
+        SetPolicyError::Unknown => Problem::not_found("There is no such company."),
+        SetPolicyError::NoSuchPolicy => Problem::not_found("There is a delegation policy for ADMIN and for MANAGER."),
+        SetPolicyError::Refused(refused) => of_refused(refused),
+        SetPolicyError::Catalog(refused) => of_grant_refused(&refused),
     }
 }
 
@@ -61,7 +71,8 @@ pub(super) fn no_such_member() -> Problem {
     Problem::not_found("The company has no such member.")
 }
 
-fn of_refused(refused: Refused) -> Problem {
+/// Why somebody may not change a membership or a company at all.
+pub(super) fn of_refused(refused: Refused) -> Problem {
     match refused {
         Refused::ActorNotActive => denied(reason::SUSPENDED, "Your membership is suspended."),
         Refused::OtherCompany => no_such_member(),

@@ -13,13 +13,12 @@ use super::{
 use crate::{
     auth::{
         Auth,
-        companies::register_owner,
+        companies::{NewCompany, write_company},
         lookup::Email,
         race::{self, Outcome},
         tokens::MailedToken,
     },
     shared::{
-        ambient,
         client_ip::ClientIp,
         extract::ApiJson,
         problem::{self, Problem},
@@ -29,11 +28,10 @@ use crate::{
 };
 use axum::extract::State;
 use kisum_domains::{
-    Company, User,
-    company::{self, RegisterCompany},
+    User,
     user::{self, PresentedSecret},
 };
-use kisum_events::{CompanyId, SecretPurpose, StreamName};
+use kisum_events::{CompanyId, SecretPurpose};
 use kisum_log::{Append, ClaimKey, Loaded, Receipt};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -150,11 +148,7 @@ async fn register_company(
     if auth.log.claim_holder(&claim).await.map_err(problem::of_load)?.is_some() {
         return Ok(None);
     }
-    let id = CompanyId::new(ambient::new_id());
-    let loaded = Loaded::<Company>::new_stream(StreamName::company(id));
-    let registration = RegisterCompany { slug: requested.slug, name: requested.name, owner: token.user };
-    let registered = company::register(&loaded.state, registration).map_err(|error| problem::of_defect(&error))?;
-    append.claim(claim, &loaded.stream);
-    register_owner(append, &loaded, id, registered, token.user)?;
+    let new = NewCompany { name: requested.name, slug: requested.slug, owner: token.user };
+    let (id, _) = write_company(append, new)?;
     Ok(Some(id))
 }

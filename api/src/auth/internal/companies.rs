@@ -3,12 +3,11 @@
 use crate::{
     auth::{
         Auth,
-        companies::{By, Sent, active_user, company_status, of_standing, register_owner},
+        companies::{self, By, CompanyView, NewCompany, Sent, check_text, of_standing},
         race::{self, Outcome},
     },
     shared::{
         access_position::AccessPosition,
-        ambient,
         caller::Caller,
         extract::ApiPath,
         idempotency::ApiCommand,
@@ -21,16 +20,12 @@ use crate::{
 use axum::extract::State;
 use kisum_domains::{
     Company,
-    company::{self, CompanyStandingError, RegisterCompany},
+    company::{self, CompanyStandingError},
 };
-use kisum_events::{CompanyEvent, CompanyId, Cursor, Log, Slug, StreamName, UserId};
-use kisum_log::{ClaimKey, Loaded};
-use serde::{Deserialize, Serialize};
+use kisum_events::{Actor, CompanyEvent, CompanyId, Cursor, Log, Slug, StreamName, UserId};
+use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
-
-/// Characters of a company's name, and of a reason.
-const TEXT_CHARS_MAX: usize = 200;
 
 /// A company to register.
 #[derive(Deserialize, ToSchema)]
@@ -56,34 +51,6 @@ pub(super) struct ReasonBody {
     reason: String,
 }
 
-/// A company.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct CompanyView {
-    /// Its id.
-    company_id: Uuid,
-    /// Its name in `x-org`.
-    slug: String,
-    /// Its display name.
-    name: String,
-    /// `pending`, `active`, `suspended` or `rejected`.
-    status: &'static str,
-    /// How many members count as seats.
-    seats_used: u32,
-}
-
-impl CompanyView {
-    fn new(id: CompanyId, state: &Company) -> Self {
-        Self {
-            company_id: id.uuid(),
-            slug: state.slug.as_ref().map(ToString::to_string).unwrap_or_default(),
-            name: state.name.clone(),
-            status: company_status(&state.status),
-            seats_used: state.seats_used,
-        }
-    }
-}
-
 /// Registers a company, pending, and makes its owner its superadmin, in one append.
 #[utoipa::path(post, path = "/internal/v1/companies", tag = "administration", request_body = RegisterCompanyBody,
     responses((status = 201, description = "The company.", body = SuccessBody<CompanyView>)))]
@@ -94,29 +61,10 @@ pub(super) async fn register(
     command: ApiCommand<RegisterCompanyBody>,
 ) -> Result<Receipted<Created<CompanyView>>, Problem> {
     let RegisterCompanyBody { name, slug, owner_user_id } = command.body;
-    check_text("name", &name)?;
-    let (by, sent) = (By::Service(caller.service), Sent { idempotency: command.idempotency, label });
-    let owner = UserId::new(owner_user_id);
-    for _ in 0..race::ATTEMPTS_MAX {
-        let user = active_user(&auth, owner).await?;
-        let id = CompanyId::new(ambient::new_id());
-        let loaded = Loaded::<Company>::new_stream(StreamName::company(id));
-        let registration = RegisterCompany { slug: slug.clone(), name: name.clone(), owner };
-        let registered = company::register(&loaded.state, registration).map_err(|error| problem::of_defect(&error))?;
-        let mut append = sent.append(&by, None, "company.register");
-        append.guard(&user);
-        append.claim(ClaimKey::slug(&slug), &loaded.stream);
-        let (state, _) = register_owner(&mut append, &loaded, id, registered, owner)?;
-        match race::settle(auth.append(append).await)? {
-            Outcome::Done(receipt) => {
-                let view = if receipt.duplicate { find(&auth, &slug).await? } else { CompanyView::new(id, &state) };
-                return Ok(Receipted::new(Created(view), &receipt));
-            }
-            Outcome::Taken => return Err(Problem::conflict("slug_taken", "This slug is in use.")),
-            Outcome::Again => {}
-        }
-    }
-    Err(race::lost())
+    let sent = Sent { idempotency: command.idempotency, label };
+    let new = NewCompany { name, slug, owner: UserId::new(owner_user_id) };
+    let (view, position) = companies::register(&auth, &Actor::Service(caller.service), new, &sent).await?;
+    Ok(Receipted::new(Created(view), position))
 }
 
 /// Finds a company by its name in `x-org`.
@@ -127,16 +75,7 @@ pub(super) async fn by_slug(
     State(auth): State<Auth>,
     ApiPath(slug): ApiPath<Slug>,
 ) -> Result<Success<CompanyView>, Problem> {
-    find(&auth, &slug).await.map(Success)
-}
-
-async fn find(auth: &Auth, slug: &Slug) -> Result<CompanyView, Problem> {
-    let missing = || Problem::not_found("There is no such company.");
-    let holder = auth.log.claim_holder(&ClaimKey::slug(slug)).await.map_err(problem::of_load)?;
-    let stream = holder.ok_or_else(missing)?;
-    let id = stream.id().parse().map_err(|_| missing())?;
-    let loaded = auth.log.load::<Company>(&stream).await.map_err(problem::of_load)?;
-    Ok(CompanyView::new(id, &loaded.state))
+    companies::find_company(&auth, &slug).await.map(Success)
 }
 
 /// Approves a pending company.
@@ -153,6 +92,24 @@ pub(super) async fn approve(
     let change = Standing { id: CompanyId::new(id), name: "approve", event: "company.approved" };
     let sent = Sent { idempotency: command.idempotency, label };
     change.make(&auth, &By::Service(caller.service), &sent, company::approve).await
+}
+
+/// Turns a pending company down.
+#[utoipa::path(post, path = "/internal/v1/companies/{id}/reject", tag = "administration", request_body = ReasonBody,
+    params(("id" = Uuid, Path, description = "The company.")),
+    responses((status = 200, description = "The company.", body = SuccessBody<CompanyView>)))]
+pub(super) async fn reject(
+    State(auth): State<Auth>,
+    caller: Caller,
+    label: RequestLabel,
+    ApiPath(id): ApiPath<Uuid>,
+    command: ApiCommand<ReasonBody>,
+) -> Result<Receipted<Success<CompanyView>>, Problem> {
+    let reason = command.body.reason;
+    check_text("reason", &reason)?;
+    let change = Standing { id: CompanyId::new(id), name: "reject", event: "company.rejected" };
+    let sent = Sent { idempotency: command.idempotency, label };
+    change.make(&auth, &By::Service(caller.service), &sent, |state| company::reject(state, &reason)).await
 }
 
 /// Suspends an active company.
@@ -208,7 +165,7 @@ impl Standing {
         let stream = StreamName::company(self.id);
         for _ in 0..race::ATTEMPTS_MAX {
             let loaded = auth.log.load::<Company>(&stream).await.map_err(problem::of_load)?;
-            if let Some(position) = sent.earlier(auth, by, Some(self.id), self.name).await? {
+            if let Some(position) = sent.earlier(auth, &by.actor(), Some(self.id), self.name).await? {
                 return Ok(Receipted::new(Success(CompanyView::new(self.id, &loaded.state)), position));
             }
             let events = decide(&loaded.state).map_err(of_standing)?;
@@ -218,7 +175,7 @@ impl Standing {
                 let view = CompanyView::new(self.id, &loaded.state);
                 return Ok(Receipted::new(Success(view), AccessPosition { log: Log::Auth, cursor }));
             }
-            let mut append = sent.append(by, Some(self.id), self.name);
+            let mut append = sent.append(&by.actor(), Some(self.id), self.name);
             let state = append.write(&loaded, events).map_err(problem::of_append)?;
             match race::settle(auth.append(append).await)? {
                 Outcome::Done(receipt) => {
@@ -234,14 +191,5 @@ impl Standing {
             }
         }
         Err(race::lost())
-    }
-}
-
-fn check_text(field: &str, text: &str) -> Result<(), Problem> {
-    let fits = (1..=TEXT_CHARS_MAX).contains(&text.chars().count()) && !text.trim().is_empty();
-    if fits {
-        Ok(())
-    } else {
-        Err(Problem::validation(format!("The field {field} does not have 1 to {TEXT_CHARS_MAX} characters.")))
     }
 }

@@ -8,6 +8,7 @@ mod heads;
 mod log_page;
 mod members;
 mod people;
+mod policy;
 mod revocations;
 mod session_end;
 mod staff;
@@ -28,8 +29,10 @@ pub(super) fn routes() -> OpenApiRouter<Auth> {
         .routes(routes!(companies::register))
         .routes(routes!(companies::by_slug))
         .routes(routes!(companies::approve))
+        .routes(routes!(companies::reject))
         .routes(routes!(companies::suspend))
         .routes(routes!(companies::reactivate))
+        .routes(routes!(policy::show, policy::set))
         .routes(routes!(members::add_member))
         .routes(routes!(members::grant_module, members::revoke_module))
         .routes(routes!(members::grant_permission, members::revoke_permission))

@@ -3,7 +3,7 @@
 use crate::{
     auth::{
         Auth,
-        companies::{By, Sent},
+        companies::Sent,
         credentials::{check_name, check_password, of_hash},
         factors::is_totp_secret,
         lookup::Email,
@@ -25,7 +25,7 @@ use kisum_domains::{
     password::PasswordPolicy,
     user::{self, RegisterUser},
 };
-use kisum_events::{FactorId, FactorMaterial, StreamName, UserId};
+use kisum_events::{Actor, FactorId, FactorMaterial, StreamName, UserId};
 use kisum_log::{ClaimKey, Loaded};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -90,7 +90,7 @@ pub(super) async fn register(
     let events = user::register(&loaded.state, registration).map_err(|error| problem::of_defect(&error))?;
     let sent = Sent { idempotency: command.idempotency, label };
     // The hash that is kept with the key must not be one of the password: it could be guessed from it.
-    let mut append = sent.append(&By::Service(caller.service), None, "user.register").with_body_hash(fingerprint);
+    let mut append = sent.append(&Actor::Service(caller.service), None, "user.register").with_body_hash(fingerprint);
     append.claim(ClaimKey::email(&account), &loaded.stream);
     append.write(&loaded, events).map_err(problem::of_append)?;
     match race::settle(auth.append(append).await)? {

@@ -144,6 +144,11 @@ fn company() -> Vec<CompanyEvent> {
         CompanyEvent::Reactivated,
         CompanyEvent::SuperadminsChanged { memberships: vec![key(MEMBERSHIP)] },
         CompanyEvent::SeatsChanged { used: 4 },
+        CompanyEvent::PolicySet {
+            role: TenantRole::Manager,
+            modules: vec![key("finance")],
+            permissions: vec![key("finance.bills.read")],
+        },
     ]
 }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 /// Operations of persons that are of no company: what they show and change is the caller's own. Here it is said that
 /// somebody has thought about each.
-const OWN: [(&str, &str); 15] = [
+const OWN: [(&str, &str); 16] = [
     ("GET", "/auth/me"),
     ("GET", "/auth/me/companies"),
     ("GET", "/auth/sessions"),
@@ -27,6 +27,8 @@ const OWN: [(&str, &str); 15] = [
     ("POST", "/auth/passkeys/register/finish"),
     ("POST", "/auth/step-up"),
     ("POST", "/auth/step-up/options"),
+    // Whoever registers a company is its superadmin.
+    ("POST", "/companies"),
 ];
 
 /// A company of the demo that no test of this module writes in, and what belongs to it.
@@ -59,6 +61,7 @@ impl Company {
             "{id}" if path.contains("/factors/") => self.session.clone(),
             "{module}" | "{addon}" => "finance".to_owned(),
             "{permission}" => "finance.bills.read".to_owned(),
+            "{role}" => "MANAGER".to_owned(),
             "{slug}" => self.slug.to_owned(),
             "{log}" => "auth".to_owned(),
             part if part.starts_with('{') => panic!("{path}: say here what {part} of a company is"),
@@ -70,7 +73,7 @@ impl Company {
 
 /// Whether a path names something that belongs to a company, beside the company itself and what the catalog holds.
 fn names_an_object(path: &str) -> bool {
-    let known = ["{company}", "{id}", "{module}", "{addon}", "{permission}", "{slug}", "{log}"];
+    let known = ["{company}", "{id}", "{module}", "{addon}", "{permission}", "{role}", "{slug}", "{log}"];
     path.split('/').any(|part| part.starts_with('{') && !known.contains(&part))
 }
 

@@ -1,7 +1,7 @@
 //! Sessions that the list of sessions does not know, or knows wrongly: what is over is over for every guard, and what
 //! was kept goes on.
 
-use super::{COMPANY, OVER, PATIENCE, PAUSE, Scene, Setting, session_of};
+use super::{COMPANY, Held, OVER, PATIENCE, PAUSE, Scene, Setting, session_of};
 use kisum::platform::Ask;
 use kisum_domains::{Session, User};
 use kisum_events::{Actor, Meta, RequestId, SessionId, StreamName, UserEvent, UserId};
@@ -24,7 +24,7 @@ const RESET: &str = "Set a new password";
 async fn whoever_resets_while_the_list_of_sessions_stands_still_is_rid_of_a_thief_everywhere() {
     let post = PostOffice::open();
     let demo = Demo::start_with(&[("SMTP_URL", &post.url())]).await;
-    let scene = Scene::of(Box::leak(Box::new(Setting { demo, owner: OnceCell::new() })));
+    let scene = Scene::of(Held::Own(Box::new(Setting { demo, owner: OnceCell::new() })));
     let victim = scene.person("Ada").await;
     scene.member(&victim, COMPANY).await;
 

@@ -266,7 +266,7 @@ impl World {
             None => None,
         };
         let authority = match &acting {
-            Some(acting) => Authority::member(&acting.state, &owned, &catalog),
+            Some(acting) => Authority::member((&acting.state, &firm.state), &owned, &catalog),
             None => Authority::platform(&owned, &catalog),
         };
         let state = &loaded.state;
@@ -301,13 +301,15 @@ impl World {
 
     async fn grant(&self, number: u8, by: Option<u8>, wish: GrantWish) -> Append {
         let loaded = self.membership(number).await;
-        let (owned, _, catalog) = self.bought(self.company_id(number / USERS)).await;
+        let company_id = self.company_id(number / USERS);
+        let firm: Loaded<Company> = self.load(Log::Auth, StreamName::company(company_id)).await;
+        let (owned, _, catalog) = self.bought(company_id).await;
         let acting = match by {
             Some(by) => Some(self.membership(by).await),
             None => None,
         };
         let authority = match &acting {
-            Some(acting) => Authority::member(&acting.state, &owned, &catalog),
+            Some(acting) => Authority::member((&acting.state, &firm.state), &owned, &catalog),
             None => Authority::platform(&owned, &catalog),
         };
         let state = &loaded.state;
