@@ -40,7 +40,7 @@ use crate::shared::{
     server::{self, ServeError, Server},
     telemetry, trust,
 };
-use kisum_events::Log;
+use kisum_events::{Log, UserId};
 use kisum_guard::Memory;
 use kisum_log::{EventLog, Opened, Reads, Sealer};
 use kisum_projectors::{
@@ -82,6 +82,7 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
     let sealer = Sealer::new(config.data_encryption_keys.expose()).map_err(failed("DATA_ENCRYPTION_KEYS"))?;
     let log =
         EventLog::open(Log::Auth, config.db_url.expose(), pool.clone(), sealer).await.map_err(failed("AUTH_DB_URL"))?;
+    refuse_restored(&ledger, &log).await?;
     let peers = Neighbours::new(&config, &clock)?;
     let nats = bus::connect("NATS_URL", &config.nats_url, "auth", bus::Reconnect::SPREAD).await?;
     let dependencies = Dependencies { log: log.clone(), core: peers.core_log(), nats: nats.clone() };
@@ -126,6 +127,22 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
         .run(shutdown)
         .await;
     server::after_projections(served, running.tasks).await
+}
+
+/// Refuses to serve from a database in which somebody whom the ledger knows to be erased has a key again: it was restored, and
+/// the list was not applied (`security.md` 13).
+async fn refuse_restored(ledger: &ErasureLedger, log: &EventLog) -> Result<(), ServeError> {
+    let erased = ledger.erased().map_err(|error| ConfigError::unwritable("ERASURE_LEDGER", &error))?;
+    let erased: Vec<_> = erased.into_iter().map(UserId::uuid).collect();
+    let found = sqlx::query_scalar!(r#"select count(*) as "count!" from person_key where person = any($1)"#, &erased);
+    let found = found.fetch_one(log.pool()).await.map_err(failed("AUTH_DB_URL"))?;
+    if found == 0 {
+        return Ok(());
+    }
+    let what = format!(
+        "the database has keys of {found} persons who were erased: it was restored; see docs/runbooks/erasure.md"
+    );
+    Err(ServeError::Halted { name: "ERASURE_LEDGER", source: what.into() })
 }
 
 fn assemble(

@@ -31,7 +31,7 @@ use kisum_domains::{
     User, password, session,
     user::{self, NewPassword, SetPasswordError},
 };
-use kisum_events::{PasswordCause, SessionEndCause, UserId};
+use kisum_events::{PasswordCause, SessionEndCause, SigninFailure, UserId};
 use kisum_log::Receipt;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -84,7 +84,11 @@ pub(super) async fn change(
 /// Compares the password that somebody says they have; answers with the hash it was compared with.
 async fn verify(auth: &Auth, (id, user): (UserId, &User), network: &str, password: String) -> Result<String, Problem> {
     let account = signed_in::account(auth, id, user);
-    show_own_password(auth, user, Guesser { account: &account, network }, password, wrong).await
+    let shown = show_own_password(auth, user, Guesser { account: &account, network }, password, wrong).await;
+    if shown.as_ref().is_err_and(|problem| problem.reason == wrong().reason) {
+        auth.failed_signins.note(id, network, SigninFailure::Credentials, auth.clock.now());
+    }
+    shown
 }
 
 fn refused(error: SetPasswordError, person: Person) -> Problem {

@@ -3,7 +3,7 @@
 use crate::{
     auth::{
         Auth,
-        companies::Carried,
+        companies::{Carried, Sent},
         people::{self, Affected, Change, Confirmed},
         session_list::{self, Sessions},
         sessions::{End, end_session},
@@ -74,9 +74,10 @@ pub(super) async fn suspend(
     acting: Acting,
     label: RequestLabel,
     ApiPath(id): ApiPath<Uuid>,
-    _command: ApiCommand<NoFields>,
+    command: ApiCommand<NoFields>,
 ) -> Result<Receipted<Success<PersonView>>, Problem> {
-    change(&auth, &acting, (UserId::new(id), Change::Suspend), &label).await
+    let sent = Sent { idempotency: command.idempotency, label };
+    change(&auth, &acting, (UserId::new(id), Change::Suspend), &sent).await
 }
 
 /// Lets a suspended person back; they have to sign in.
@@ -89,20 +90,25 @@ pub(super) async fn reactivate(
     acting: Acting,
     label: RequestLabel,
     ApiPath(id): ApiPath<Uuid>,
-    _command: ApiCommand<NoFields>,
+    command: ApiCommand<NoFields>,
 ) -> Result<Receipted<Success<PersonView>>, Problem> {
-    change(&auth, &acting, (UserId::new(id), Change::Reactivate), &label).await
+    let sent = Sent { idempotency: command.idempotency, label };
+    change(&auth, &acting, (UserId::new(id), Change::Reactivate), &sent).await
 }
 
 async fn change(
     auth: &Auth,
     acting: &Acting,
     wanted: (UserId, Change),
-    label: &RequestLabel,
+    sent: &Sent,
 ) -> Result<Receipted<Success<PersonView>>, Problem> {
     acting.require(OPERATORS)?;
-    let (user, receipt) = people::change(auth, acting, wanted, label).await?;
-    answered(auth, Success(PersonView::new(wanted.0, &user)), receipt, user.position).await
+    let (user, position) = people::change(auth, acting, wanted, sent).await?;
+    let view = Success(PersonView::new(wanted.0, &user));
+    match position {
+        Some(position) => Ok(Receipted::new(view, position)),
+        None => answered(auth, view, None, user.position).await,
+    }
 }
 
 /// An answer with its position: where it was written, else where what it found stands.

@@ -79,7 +79,8 @@ impl LoginLimiter {
 
     /// How attempts at an account from a network are counted.
     async fn known<'a>(&self, account: &'a str, network: &'a str) -> Counted<'a> {
-        let key = format!("ratelimit:login:known:{account}:{network}");
+        // It outlives what is known of a person who is erased, so it must not tell where they were.
+        let key = format!("ratelimit:login:known:{}", digest(&format!("{account}|{network}")));
         let is_known = self.0.is_remembered(&key).await;
         Counted { account, apart: is_known.then_some(network), key }
     }
@@ -138,6 +139,12 @@ impl Counted<'_> {
 
 fn of_network(network: &str) -> (String, Limit) {
     (format!("ratelimit:login:ip:{network}"), NETWORK)
+}
+
+/// SHA-256 in hex.
+fn digest(text: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(super) fn write(kind: Kind, app_url: &str, token: Option<&MailedToken>) -> (
             "Confirm your e-mail address",
             format!(
                 "Somebody, we hope you, registered at Kisum with this address.\n\n\
-                 To confirm that it is yours, follow this link within a day:\n\n{}\n\n\
+                 To confirm that it is yours, follow this link within a day, and say the password that you chose:\n\n{}\n\n\
                  If it was not you, do nothing: without the link nothing comes of it.\n",
                 link("verify-email")
             ),

@@ -152,7 +152,7 @@ pub(in crate::auth) async fn erase(
     let mut rest = found.memberships;
     let last = rest.split_off(rest.len().saturating_sub(MEMBERSHIPS_MAX));
     end_memberships(auth, acting, rest, label).await?;
-    let erased = finally(auth, acting, (user, confirmed.version, last), label).await?;
+    let erased = finally(auth, acting, (user, confirmed, last), label).await?;
     auth.log.forget(user);
     // One that began at the same moment was not on the list yet; it was guarded on a person who still was.
     let left = belongings(auth, user).await?;
@@ -218,18 +218,14 @@ fn write_ends(append: &mut Append, memberships: &[Belonging]) -> Result<(), Prob
 async fn finally(
     auth: &Auth,
     acting: &Acting,
-    (user, version, mut last): (UserId, u64, Vec<Belonging>),
+    (user, confirmed, mut last): (UserId, &Confirmed, Vec<Belonging>),
     label: &RequestLabel,
 ) -> Result<Erased, Problem> {
-    let noted = |error: std::io::Error| {
-        tracing::error!(event = "erasure.ledger", error = %error, "the ledger of erasures cannot be written");
-        Problem::unavailable("The ledger of erasures cannot be written.")
-    };
     let now = || auth.clock.now();
-    auth.ledger.note(user, Entry::Erasing, now()).await.map_err(noted)?;
+    auth.ledger.note(user, Entry::Erasing, now()).await.map_err(of_ledger)?;
     for attempt in 0..race::ATTEMPTS_MAX {
         let loaded = signed_in::load_user(auth, user).await?;
-        let appended = if loaded.version == version {
+        let appended = if loaded.version == confirmed.version {
             attempt_once(auth, acting, (user, &loaded, &last), (label, attempt)).await
         } else {
             Err(changed())
@@ -237,23 +233,40 @@ async fn finally(
         match appended {
             Ok(Some((state, receipt))) => {
                 let at = Cursor { epoch: receipt.epoch, position: receipt.last };
-                auth.ledger.note(user, Entry::Erased(at), now()).await.map_err(noted)?;
+                auth.ledger.note(user, Entry::Erased(at), now()).await.map_err(of_ledger)?;
                 tracing::warn!(event = "user.erased", user_id = %user, actor = %acting.actor(), "a person was erased");
-                let version = version.saturating_add(1);
+                let version = loaded.version.saturating_add(1);
                 let user = Loaded { state, version, position: receipt.first, ..loaded };
                 return Ok(Erased { user, receipt: Some(receipt) });
             }
-            Ok(None) => last = belongings(auth, user).await?,
+            Ok(None) => last = as_shown(belongings(auth, user).await?, &confirmed.memberships)?,
             // Whether it was made cannot be told of a 503: then the ledger keeps the first line alone.
             Err(problem) if problem.status.is_server_error() => return Err(problem),
-            Err(problem) => {
-                auth.ledger.note(user, Entry::Withdrawn, now()).await.map_err(noted)?;
-                return Err(problem);
-            }
+            Err(problem) => return withdraw(auth, user, problem).await,
         }
     }
-    auth.ledger.note(user, Entry::Withdrawn, now()).await.map_err(noted)?;
-    Err(race::lost())
+    withdraw(auth, user, race::lost()).await
+}
+
+/// Says in the ledger that nobody was erased, unless another request has erased them meanwhile: that one's line stands, and
+/// what it did is answered.
+async fn withdraw(auth: &Auth, user: UserId, problem: Problem) -> Result<Erased, Problem> {
+    let loaded = signed_in::load_user(auth, user).await?;
+    if matches!(loaded.state.status, UserStatus::Erased { .. }) {
+        return Ok(Erased { user: loaded, receipt: None });
+    }
+    auth.ledger.note(user, Entry::Withdrawn, auth.clock.now()).await.map_err(of_ledger)?;
+    Err(problem)
+}
+
+fn of_ledger(error: std::io::Error) -> Problem {
+    tracing::error!(event = "erasure.ledger", error = %error, "the ledger of erasures cannot be written");
+    Problem::unavailable("The ledger of erasures cannot be written.")
+}
+
+/// The memberships that end now, of those that were shown: what came meanwhile was not confirmed.
+fn as_shown(found: Vec<Belonging>, shown: &[MembershipId]) -> Result<Vec<Belonging>, Problem> {
+    if found.iter().all(|it| shown.contains(&it.id)) { Ok(found) } else { Err(changed()) }
 }
 
 /// One attempt; nothing where the race was lost.
@@ -295,8 +308,21 @@ async fn attempt_once(
 
 /// The claim of the person's address, where it is theirs.
 async fn held_address(auth: &Auth, loaded: &Loaded<User>) -> Result<Option<ClaimKey>, Problem> {
-    let Some(email) = loaded.state.email.get().and_then(|text| Email::parse(text)) else { return Ok(None) };
+    let Some(email) = loaded.state.email.get().and_then(|text| Email::parse(text)) else {
+        return claimed_address(auth, loaded).await;
+    };
     let claim = ClaimKey::email(&auth.lookup.email(&email));
     let holder = auth.log.claim_holder(&claim).await.map_err(problem::of_load)?;
     Ok((holder.as_ref() == Some(&loaded.stream)).then_some(claim))
+}
+
+/// The same of somebody whose key is gone already, as after a restore (`docs/runbooks/erasure.md`): nobody knows their address
+/// any more, so it is looked for among all. That is rare, and as slow as it is.
+async fn claimed_address(auth: &Auth, loaded: &Loaded<User>) -> Result<Option<ClaimKey>, Problem> {
+    let found = sqlx::query_scalar!(
+        "select key from claim where holder = $1 and key like 'email:%' limit 1",
+        loaded.stream.as_str()
+    );
+    let found = found.fetch_optional(auth.log.pool()).await.map_err(problem::of_query)?;
+    Ok(found.and_then(|key| key.strip_prefix("email:").map(ClaimKey::email)))
 }

@@ -5,7 +5,7 @@
 //! person than their id.
 
 use kisum_events::{Cursor, Timestamp, UserId};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{io, path::PathBuf, sync::Arc};
 use tokio::{io::AsyncWriteExt as _, sync::Mutex};
 
@@ -35,6 +35,17 @@ impl ErasureLedger {
     pub(in crate::auth) fn open(path: PathBuf) -> io::Result<Self> {
         std::fs::OpenOptions::new().create(true).append(true).open(&path)?.sync_all()?;
         Ok(Self { path: Arc::new(path), turn: Arc::default() })
+    }
+
+    /// Those of whom a line says that they were erased. A line that a crash has torn says nothing.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(in crate::auth) fn erased(&self) -> io::Result<Vec<UserId>> {
+        let text = std::fs::read_to_string(&*self.path)?;
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let erased = lines.filter(|line| line.get("is").is_some_and(|is| is == "erased"));
+        Ok(erased.filter_map(|line| line.get("person")?.as_str()?.parse().ok()).collect())
     }
 
     /// Adds a line and waits until the disk has it.
@@ -78,11 +89,13 @@ mod tests {
         let again = ErasureLedger::open(path.clone()).unwrap_or_else(|error| panic!("{error}"));
         again.note(person, Entry::Erasing, at).await.unwrap_or_else(|error| panic!("{error}"));
         let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let erased = again.erased();
         let _removed = std::fs::remove_file(&path);
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap_or_default()).collect();
         let said: Vec<_> = lines.iter().map(|line| line["is"].as_str().unwrap_or_default()).collect();
         assert_eq!(said, ["erasing", "erased", "withdrawn", "erasing"]);
         assert!(lines.iter().all(|line| line["person"] == person.to_string()), "{text}");
         assert_eq!(lines[1]["position"], 9);
+        assert_eq!(erased.ok(), Some(vec![person]));
     }
 }

@@ -3,22 +3,22 @@
 use crate::{
     auth::{
         Auth,
-        login::append_for,
+        companies::Sent,
         race::{self, Outcome},
         sessions, signed_in,
         staff::{self, Acting},
     },
     shared::{
+        access_position::AccessPosition,
         problem::{self, Problem},
-        request_label::RequestLabel,
     },
 };
 use kisum_domains::{
     User,
     user::{self, UserStandingError},
 };
-use kisum_events::{SessionEndCause, UserId};
-use kisum_log::{Loaded, Receipt};
+use kisum_events::{SessionEndCause, StaffRole, UserId};
+use kisum_log::Loaded;
 
 /// What is to become of a person's standing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,15 +33,24 @@ pub(in crate::auth) enum Change {
 /// something was written.
 ///
 /// # Errors
-/// 404 when there is no such person; 409 `last_owner` when nobody else could make others staff.
+/// 404 when there is no such person; 409 `last_owner` when nobody else could make others staff; 400 without a person who
+/// acts, 403 `role_too_low` and `step_up_required` where it is about somebody of the staff.
 pub(in crate::auth) async fn change(
     auth: &Auth,
     acting: &Acting,
     (user, wanted): (UserId, Change),
-    label: &RequestLabel,
-) -> Result<(Loaded<User>, Option<Receipt>), Problem> {
+    sent: &Sent,
+) -> Result<(Loaded<User>, Option<AccessPosition>), Problem> {
+    let command = match wanted {
+        Change::Suspend => format!("{user}|user.suspend"),
+        Change::Reactivate => format!("{user}|user.reactivate"),
+    };
+    let actor = acting.actor();
     for attempt in 0..race::ATTEMPTS_MAX {
         let mut loaded = signed_in::load_user(auth, user).await?;
+        if let Some(position) = sent.earlier(auth, &actor, None, &command).await? {
+            return Ok((loaded, Some(position)));
+        }
         let events = match wanted {
             Change::Suspend => user::suspend(&loaded.state),
             Change::Reactivate => user::reactivate(&loaded.state),
@@ -50,13 +59,18 @@ pub(in crate::auth) async fn change(
         if events.is_empty() {
             return Ok((loaded, None));
         }
-        let mut append = append_for(acting.actor(), label);
+        let mut append = sent.append(&actor, None, &command);
         acting.guard(&mut append, None);
         let written = u64::try_from(events.len()).unwrap_or(u64::MAX);
         let state = append.write(&loaded, events).map_err(problem::of_append)?;
         let mut ended = None;
+        let as_staff = staff::load(auth, user).await?;
+        if !as_staff.state.roles.is_empty() {
+            // Whoever works for the platform is an owner's business, or a lower role locked out a higher one.
+            acting.stepped_up(&[StaffRole::PlatformOwner], auth.clock.now())?;
+            acting.guard_staff(&mut append, &as_staff);
+        }
         if wanted == Change::Suspend {
-            let as_staff = staff::load(auth, user).await?;
             if as_staff.state.is_owner() && !staff::another_owner(auth, user, &mut append).await? {
                 return Err(staff::last_owner());
             }
@@ -75,7 +89,7 @@ pub(in crate::auth) async fn change(
             };
             tracing::info!(event, user_id = %user, actor = %acting.actor(), "a person's standing has changed");
             (loaded.state, loaded.version) = (state, loaded.version.saturating_add(written));
-            return Ok((loaded, Some(receipt)));
+            return Ok((loaded, Some((&receipt).into())));
         }
     }
     Err(race::lost())

@@ -99,6 +99,13 @@ impl Acting {
         if person.is_stepped_up(now) { Ok(person) } else { Err(step_up_required()) }
     }
 
+    /// Makes an append depend on the roles of whom it is about, where those are not the acting person's own.
+    pub(in crate::auth) fn guard_staff(&self, append: &mut Append, about: &Loaded<Staff>) {
+        if self.staff.as_ref().is_none_or(|person| person.staff.stream != about.stream) {
+            append.guard(about);
+        }
+    }
+
     /// Makes an append depend on the roles that the person acts by; where it writes them, their version is checked anyway.
     pub(in crate::auth) fn guard(&self, append: &mut Append, written: Option<&StreamName>) {
         if let Some(person) = &self.staff

@@ -3,10 +3,16 @@
 
 use super::{COMPANY, OVER, Scene};
 use crate::log_command::{kisum, kisum_with};
-use kisum::{local::databases::Database, platform::Ask};
+use kisum::{
+    local::{Part, databases::Database},
+    platform::Ask,
+};
 use kisum_domains::{Session, User, user::UserStatus};
 use kisum_events::{SessionId, StreamName, UserId};
-use kisum_tests::demo::words;
+use kisum_tests::{
+    demo::words,
+    processes::{Ended, Process},
+};
 use reqwest::Method;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -102,6 +108,7 @@ async fn of_an_erased_person_nothing_personal_is_left_anywhere_and_the_log_still
     nothing_opens(&scene, &person.id, &super::session_of(&first)).await;
     nothing_is_found(&scene, &person.email).await;
     everything_folds(&scene).await;
+    nobody_serves_from_what_was_restored(&scene, &person.id).await;
 
     // The address is free again, for somebody else.
     let body = json!({ "email": person.email, "name": "Somebody else" });
@@ -170,6 +177,22 @@ async fn nothing_is_found(scene: &Scene, email: &str) {
             assert!(!holds(bytes, word), "{name} holds {word}");
         }
     }
+}
+
+/// The database as a backup of before would bring it back: the key is there, and nobody knows that it had gone.
+async fn nobody_serves_from_what_was_restored(scene: &Scene, person: &str) {
+    let url = scene.stack().addresses_with(|at| at.database(Database::Auth, Database::Auth.owner()));
+    let url = url.unwrap_or_else(|failure| panic!("{failure}"));
+    let mut conn = PgConnection::connect(&url).await.unwrap_or_else(|error| panic!("{error}"));
+    let restore = format!(
+        "delete from erased_person where person = '{person}';
+         insert into person_key values ('{person}', gen_random_uuid(), '\\x00', '1');"
+    );
+    sqlx::raw_sql(AssertSqlSafe(restore)).execute(&mut conn).await.unwrap_or_else(|error| panic!("{error}"));
+    let process = Process::service(scene.stack(), Part::Auth, &[("LISTEN_ADDR", "127.0.0.1:0")]);
+    let (ended, lines) = process.ended().await;
+    assert_eq!(ended, Ended::With(1), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("keys of 1 persons who were erased")), "{lines:?}");
 }
 
 async fn everything_folds(scene: &Scene) {
