@@ -32,7 +32,7 @@ use crate::shared::{
     ambient::Clock,
     bus,
     caller::CallerCheck,
-    config::ConfigError,
+    config::{ConfigError, Fault},
     database::{self, Connections},
     env::Env,
     health::Readiness,
@@ -48,7 +48,7 @@ use kisum_projectors::{
     auth::{Dependencies, Running},
 };
 use sqlx::postgres::PgConnectOptions;
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, io, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -75,7 +75,7 @@ pub const fn connections(pool: u32) -> Connections {
 pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeError> {
     let config = AuthConfig::read(&env)?;
     telemetry::start(&config.service);
-    let unwritable = |error| ConfigError::unwritable("ERASURE_LEDGER", &error);
+    let unwritable = |error: io::Error| ConfigError::of("ERASURE_LEDGER", Fault::Unwritable(error.to_string()));
     let ledger = ErasureLedger::open(config.erasure_ledger.clone()).map_err(unwritable)?;
     let clock = Clock::system();
     let pool = database::connect("AUTH_DB_URL", &config.db_url, connections(config.service.db_pool_max)).await?;
@@ -132,7 +132,8 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
 /// Refuses to serve from a database in which somebody whom the ledger knows to be erased has a key again: it was restored, and
 /// the list was not applied (`security.md` 13).
 async fn refuse_restored(ledger: &ErasureLedger, log: &EventLog) -> Result<(), ServeError> {
-    let erased = ledger.erased().map_err(|error| ConfigError::unwritable("ERASURE_LEDGER", &error))?;
+    let unreadable = |error: io::Error| ConfigError::of("ERASURE_LEDGER", Fault::Unreadable(error.to_string()));
+    let erased = ledger.erased().map_err(unreadable)?;
     let erased: Vec<_> = erased.into_iter().map(UserId::uuid).collect();
     let found = sqlx::query_scalar!(r#"select count(*) as "count!" from person_key where person = any($1)"#, &erased);
     let found = found.fetch_one(log.pool()).await.map_err(failed("AUTH_DB_URL"))?;

@@ -76,9 +76,9 @@ impl ConfigError {
     /// The exit code that goes with it: `EX_CONFIG` of sysexits.h.
     pub const EXIT_CODE: u8 = 78;
 
-    /// A file that a variable names and that has to be written.
-    pub fn unwritable(name: &str, error: &std::io::Error) -> Self {
-        Self { faults: vec![(name.to_owned(), Fault::Unwritable(error.to_string()))] }
+    /// What is wrong with one variable that was read before.
+    pub fn of(name: &str, fault: Fault) -> Self {
+        Self { faults: vec![(name.to_owned(), fault)] }
     }
 
     /// Each variable and what is wrong with it, in the order in which they were read.

@@ -174,7 +174,7 @@ fn refuse_last(memberships: &[Belonging]) -> Result<(), Problem> {
     Err(Problem::conflict("last_superadmin", message))
 }
 
-/// Ends memberships, some at a time. The same ones are tried again while others change them.
+/// Ends memberships, some at a time. Where somebody changes one of them meanwhile, whoever asks has to ask again.
 async fn end_memberships(
     auth: &Auth,
     acting: &Acting,
@@ -239,7 +239,10 @@ async fn finally(
                 let user = Loaded { state, version, position: receipt.first, ..loaded };
                 return Ok(Erased { user, receipt: Some(receipt) });
             }
-            Ok(None) => last = as_shown(belongings(auth, user).await?, &confirmed.memberships)?,
+            Ok(None) => match as_shown(belongings(auth, user).await?, &confirmed.memberships) {
+                Ok(found) => last = found,
+                Err(problem) => return withdraw(auth, user, problem).await,
+            },
             // Whether it was made cannot be told of a 503: then the ledger keeps the first line alone.
             Err(problem) if problem.status.is_server_error() => return Err(problem),
             Err(problem) => return withdraw(auth, user, problem).await,
