@@ -10,8 +10,9 @@ use serde_json::Value;
 use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
 use uuid::Uuid;
 
-/// Longest wait for one answer; services promise theirs, or a 503, far sooner.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for one answer: well beyond the time that a service gives a request before it answers 408, so that what is
+/// heard of a slow one is its own word.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where a platform is, and what the command line needs to speak to it: the variables of `.kisum/env`.
 #[derive(Clone)]

@@ -11,6 +11,7 @@ pub mod checker;
 pub mod collector;
 pub mod counted;
 pub mod demo;
+pub mod kept;
 pub mod owner;
 pub mod passkey;
 pub mod post;

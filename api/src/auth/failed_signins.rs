@@ -3,7 +3,8 @@
 //!
 //! It owns the gathering and the writing. Only accounts that exist are written of; an unknown address is a metric and no
 //! more. What a process has gathered and not written dies with it: a crash loses at most a minute of counts, an orderly
-//! end none but those of requests that it had not answered yet.
+//! end none but those of requests that it had not answered yet. What the log does not take is counted by a metric and not
+//! kept: a database that is away must not fill the memory.
 
 use super::{
     Auth,

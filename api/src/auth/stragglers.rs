@@ -31,18 +31,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const AT_ONCE: i64 = 100;
 
 /// Ends them until shutdown.
-pub(super) async fn end_stragglers(auth: Auth, mut shutdown: watch::Receiver<bool>) {
-    let mut look = tokio::time::interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = shutdown.wait_for(|over| *over) => return,
-            _ = look.tick() => {}
-        }
+pub(super) async fn end_stragglers(auth: Auth, shutdown: watch::Receiver<bool>) {
+    let look = || async {
         if let Err(problem) = end_found(&auth).await {
             tracing::warn!(event = "stragglers.waiting", code = problem.code, "sessions that are over are ended later");
         }
-    }
+    };
+    ambient::every(LOOK_EVERY, shutdown, look).await;
 }
 
 async fn end_found(auth: &Auth) -> Result<(), Problem> {

@@ -4,6 +4,7 @@
 
 use kisum_events::{EventId, RequestId};
 use std::time::{Duration, Instant};
+use tokio::{sync::watch, time::MissedTickBehavior};
 use uuid::Uuid;
 
 /// What says what time it is: the machine, or a test. One type for a service and the guard that it links, so that
@@ -24,6 +25,22 @@ impl Stopwatch {
     /// The time since the start.
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
+    }
+}
+
+/// Looks after something now and then until shutdown, the first time at once. A look that takes longer puts the next one off.
+pub async fn every<F>(period: Duration, mut shutdown: watch::Receiver<bool>, look: impl Fn() -> F)
+where
+    F: Future<Output = ()>,
+{
+    let mut due = tokio::time::interval(period);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = shutdown.wait_for(|over| *over) => return,
+            _ = due.tick() => {}
+        }
+        look().await;
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, reason = "a test that looks where nothing is has failed")]
 
 mod faults;
+mod login_flood;
 
 use kisum::{
     ambient::{Stopwatch, now},

@@ -15,38 +15,43 @@ mod tenancy;
 mod unauthorised;
 mod untouched;
 
-use kisum::{local::Stack, platform::Platform};
+use kisum::platform::Platform;
 use kisum_guard::{Clock, ServiceSigner};
-use kisum_tests::demo::{Demo, Visitor};
+use kisum_tests::{
+    demo::{Demo, Visitor},
+    kept::Kept,
+};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use table::{LISTENERS, Listener, Sender};
-use tokio::sync::OnceCell;
 
 /// These describe the service and its document, not the contract.
 const BESIDE_THE_DOCUMENT: [&str; 3] = ["/openapi.json", "/docs", "/metrics"];
 
-static PLATFORM: OnceCell<Demo> = OnceCell::const_new();
+static PLATFORM: Kept<Demo> = Kept::new();
 
 /// Someone who knows the address of every listener, the internal ones too.
 struct Everywhere {
-    stack: &'static Stack,
+    shared: Arc<Demo>,
     demo: Visitor,
     http: Client,
 }
 
 impl Everywhere {
     async fn start() -> Self {
-        let shared = PLATFORM.get_or_init(Demo::start).await;
+        let shared = PLATFORM.get(Demo::start).await;
         // Connections belong to the runtime of one test, so each test makes its own.
         let platform = Platform::new(shared.platform.addresses().clone()).unwrap_or_else(|error| panic!("{error:#}"));
         let http = Client::builder().no_proxy().build().unwrap_or_else(|error| panic!("{error}"));
-        Self { stack: &shared.stack, demo: Visitor { platform }, http }
+        Self { shared, demo: Visitor { platform }, http }
     }
 
     fn base(&self, listener: &Listener) -> String {
-        let at = |variable| self.stack.variable(variable).unwrap_or_else(|failure| panic!("{failure}"));
+        let at = |variable| self.shared.stack.variable(variable).unwrap_or_else(|failure| panic!("{failure}"));
         let base = at(listener.url);
         assert!(!base.is_empty(), ".kisum/env has no {}", listener.url);
         base

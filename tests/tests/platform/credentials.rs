@@ -10,6 +10,7 @@ use kisum_tests::{
     account::{add_app, part, second_factor, signed, text},
     counted::new_uuid,
     demo::{Visitor, words},
+    kept::Kept,
     post::PostOffice,
     servers,
 };
@@ -21,9 +22,9 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
     time::Duration,
 };
-use tokio::sync::OnceCell;
 
 /// The longest wait for anything on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,7 +44,7 @@ struct Shared {
     post: PostOffice,
 }
 
-static SHARED: OnceCell<Shared> = OnceCell::const_new();
+static SHARED: Kept<Shared> = Kept::new();
 
 /// Starts servers and Auth, whose mails go there.
 pub(crate) async fn auth_with(post: &PostOffice) -> Stack {
@@ -66,21 +67,27 @@ async fn database(stack: &Stack) -> PgConnection {
 pub(crate) struct Scene {
     pub(crate) visitor: Visitor,
     post: PostOffice,
+    kept: Option<Arc<Shared>>,
 }
 
 impl Scene {
     async fn start() -> Self {
-        let shared = SHARED
-            .get_or_init(async || {
+        let kept = SHARED
+            .get(async || {
                 let post = PostOffice::open();
                 Shared { stack: auth_with(&post).await, post }
             })
             .await;
-        Self::of(&shared.stack, &shared.post)
+        Self { visitor: Visitor::of(&kept.stack), post: kept.post.clone(), kept: Some(kept) }
     }
 
     pub(crate) fn of(stack: &Stack, post: &PostOffice) -> Self {
-        Self { visitor: Visitor::of(stack), post: post.clone() }
+        Self { visitor: Visitor::of(stack), post: post.clone(), kept: None }
+    }
+
+    /// The Auth that tests share.
+    fn stack(&self) -> &Stack {
+        self.kept.as_ref().map_or_else(|| panic!("it is another test's own"), |kept| &kept.stack)
     }
 
     pub(crate) async fn send(&self, token: Option<&str>, path: &str, body: Value) -> Answer {
@@ -452,16 +459,15 @@ async fn a_hash_of_weaker_parameters_opens_and_is_made_anew_at_sign_in() {
     const WEAK: &str =
         "$argon2id$v=19$m=8192,t=1,p=1$AAECAwQFBgcICQoLDA0ODw$pPNsTvO8jor9l1TiRpfbN4XmluvQGadZ+wA/BLJUv7A";
     let scene = Scene::start().await;
-    let shared = SHARED.get().unwrap_or_else(|| panic!("it is started"));
     let email = scene.somebody().await;
     let user = scene.login(&email, PASSWORD).await.text("/user/id").unwrap_or_else(|error| panic!("{error:#}"));
-    decide(&shared.stack, &user, |_| {
+    decide(scene.stack(), &user, |_| {
         let (hash, cause) = (Sealed::new(WEAK.to_owned()), PasswordCause::Upgraded);
         vec![UserEvent::PasswordSet { hash, cause, beside_factor: false }]
     })
     .await;
     assert_eq!(words(&scene.login(&email, PASSWORD).await), "200");
-    let mut conn = database(&shared.stack).await;
+    let mut conn = database(scene.stack()).await;
     let upgraded = "select count(*) from event where stream = 'user-' || $1 and type = 'user.password_set'
                     and data like '%upgraded%'";
     let anew = async {
@@ -478,15 +484,14 @@ async fn a_hash_of_weaker_parameters_opens_and_is_made_anew_at_sign_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registration_that_nobody_verified_is_erased_and_a_verified_one_is_not() {
     let scene = Scene::start().await;
-    let shared = SHARED.get().unwrap_or_else(|| panic!("it is started"));
     let (email, verified) = (somebody(), scene.somebody().await);
     assert_eq!(words(&scene.register(&email).await), "202");
     let token = scene.post.subject(&email, VERIFY).await.token();
     let [person, secret, _] = token.split('.').collect::<Vec<_>>()[..] else { panic!("{token}") };
     let id = secret.parse().unwrap_or_else(|error| panic!("{secret}: {error}"));
     // The link is good for a day; here it is used up instead.
-    decide(&shared.stack, person, |_| vec![UserEvent::SecretUsed { id }]).await;
-    let mut conn = database(&shared.stack).await;
+    decide(scene.stack(), person, |_| vec![UserEvent::SecretUsed { id }]).await;
+    let mut conn = database(scene.stack()).await;
     let there = "select count(*) from unverified_person where person = any($1::uuid[])";
     let known = scene.login(&verified, PASSWORD).await.text("/user/id").unwrap_or_else(|error| panic!("{error:#}"));
     let both = [person.to_owned(), known];
@@ -522,18 +527,17 @@ fn pg_dump() -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dump_of_the_database_and_the_log_lines_hold_no_usable_token_and_no_address() {
     let scene = Scene::start().await;
-    let shared = SHARED.get().unwrap_or_else(|| panic!("it is started"));
     let email = scene.somebody().await;
     scene.forgot(&email).await;
     let token = scene.post.subject(&email, RESET).await.token();
     let secret = token.rsplit('.').next().unwrap_or_default();
-    let url = shared.stack.addresses_with(|at| at.database(Database::Auth, "postgres"));
+    let url = scene.stack().addresses_with(|at| at.database(Database::Auth, "postgres"));
     let url = url.unwrap_or_else(|failure| panic!("{failure}"));
     let dump = Command::new(pg_dump()).args(["--dbname", &url]).output().unwrap_or_else(|error| panic!("{error}"));
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     let dump = String::from_utf8_lossy(&dump.stdout);
     assert!(dump.contains("user.secret_issued"), "the dump holds the log");
-    let lines = fs::read_to_string(shared.stack.layout().log("auth")).unwrap_or_else(|error| panic!("{error}"));
+    let lines = fs::read_to_string(scene.stack().layout().log("auth")).unwrap_or_else(|error| panic!("{error}"));
     assert!(lines.contains("mail.sent"), "the lines tell of mails");
     for (what, text) in [("the dump", &*dump), ("the log lines", &lines)] {
         for part in [secret, email.as_str(), &email.to_lowercase(), PASSWORD] {

@@ -30,11 +30,12 @@ use kisum_tests::{
     authenticator_app::App,
     counted::new_uuid,
     demo::{Demo, Signed, Visitor, words},
+    kept::Kept,
     servers,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::OnceCell;
 
 /// Within this every guard knows of whatever has changed (`consistency.md`).
@@ -46,7 +47,7 @@ const OVER: &str = "401 session_revoked";
 /// A company of the demo that owns the finance module.
 const COMPANY: &str = "acme-live";
 
-static SHARED: OnceCell<Setting> = OnceCell::const_new();
+static SHARED: Kept<Setting> = Kept::new();
 
 /// A platform, and the owner whom its first owner has made: an app's codes are good once each, which tests that run side
 /// by side would have to wait for.
@@ -63,7 +64,7 @@ impl Setting {
 
 /// Whose a platform is: one that a test has for itself ends with the test.
 enum Held {
-    Shared(&'static Setting),
+    Shared(Arc<Setting>),
     Own(Box<Setting>),
 }
 
@@ -91,7 +92,7 @@ struct Person {
 
 impl Scene {
     async fn start() -> Self {
-        Self::of(Held::Shared(SHARED.get_or_init(Setting::start).await))
+        Self::of(Held::Shared(SHARED.get(Setting::start).await))
     }
 
     /// On a platform that no other test touches.

@@ -183,8 +183,11 @@ async fn a_reset_arrives_while_a_server_is_slow_with_what_strangers_had_sent() {
     assert_eq!(words(&scene.register(&email).await), "202");
     assert_eq!(words(&scene.verify(&post.until(&email, 1).await[0].token()).await), "200");
     let strangers: Vec<String> = (0..STRANGERS).map(|number| format!("slow.{number}@example.org")).collect();
-    let registered = join_all(strangers.iter().map(|email| scene.register(email))).await;
-    assert!(registered.iter().all(|answer| answer.status == 202), "{registered:?}");
+    // A few at a time: each is a hash, and this is about mails.
+    for few in strangers.chunks(4) {
+        let registered = join_all(few.iter().map(|email| scene.register(email))).await;
+        assert!(registered.iter().all(|answer| answer.status == 202), "{registered:?}");
+    }
     until(&mut conn, "noted", |attempts| attempts.len() == STRANGERS).await;
     for number in 0..3 {
         assert_eq!(words(&scene.register(&format!("gone.{number}@example.org")).await), "202");

@@ -27,7 +27,6 @@ mod lists;
 mod log_command;
 // It reads what a process holds in memory from /proc.
 #[cfg(target_os = "linux")]
-mod login_flood;
 mod mails;
 mod matrix;
 mod pages;

@@ -3,23 +3,23 @@
 use kisum::local::{Stack, stack::binary_beside_this};
 use kisum_events::{Effect, Log, StreamName};
 use kisum_projectors::{Catalog, EndedSessions, commit, registry};
-use kisum_tests::{demo::Demo, owner::envelope, servers, streams};
+use kisum_tests::{demo::Demo, kept::Kept, owner::envelope, servers, streams};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::{
     process::Command,
-    sync::{Mutex, MutexGuard, OnceCell},
+    sync::{Mutex, MutexGuard},
 };
 use uuid::Uuid;
 
-static DEMO: OnceCell<Demo> = OnceCell::const_new();
+static DEMO: Kept<Demo> = Kept::new();
 /// Two comparisons of one projection end each other, so the tests of this file take turns.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A platform at work, which each test leaves as it found it.
-async fn demo() -> (MutexGuard<'static, ()>, &'static Demo) {
-    (TURN.lock().await, DEMO.get_or_init(Demo::start).await)
+async fn demo() -> (MutexGuard<'static, ()>, Arc<Demo>) {
+    (TURN.lock().await, DEMO.get(Demo::start).await)
 }
 
 /// Exit code, results and everything else that is printed, in an environment of nothing but these variables.

@@ -34,6 +34,7 @@ use kisum_tests::{
     account::{Account, add_app, decided, me, part, post, second_factor, text},
     authenticator_app::App,
     demo::{self, Visitor, texts, words},
+    kept::Kept,
     post::PostOffice,
     processes::Process,
     seeded::Seeded,
@@ -41,8 +42,7 @@ use kisum_tests::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::time::Duration;
-use tokio::sync::OnceCell;
+use std::{sync::Arc, time::Duration};
 
 const OVER: &str = "401 session_revoked";
 const NEXT: [&str; 2] = ["nine lemons in a drawer", "seven spoons of rain"];
@@ -53,7 +53,7 @@ const ROUNDS: usize = 24;
 const HEAD_START_MS: u64 = 30;
 
 /// Auth with a mail server, which the tests of this file share.
-static SHARED: OnceCell<(Stack, PostOffice)> = OnceCell::const_new();
+static SHARED: Kept<(Stack, PostOffice)> = Kept::new();
 
 /// Two processes of Auth, each asked by half of a crowd.
 struct Two {
@@ -61,6 +61,7 @@ struct Two {
     there: Visitor,
     post: PostOffice,
     process: Process,
+    _kept: Arc<(Stack, PostOffice)>,
 }
 
 impl Two {
@@ -69,9 +70,10 @@ impl Two {
             let post = PostOffice::open();
             (auth_with(&post).await, post)
         };
-        let (stack, post) = SHARED.get_or_init(start).await;
+        let kept = SHARED.get(start).await;
+        let (stack, post) = &*kept;
         let (process, there) = demo::another_auth(stack, &[]).await;
-        Self { here: Visitor::of(stack), there, post: post.clone(), process }
+        Self { here: Visitor::of(stack), there, post: post.clone(), process, _kept: Arc::clone(&kept) }
     }
 
     /// Whom the one with that number asks.

@@ -17,14 +17,14 @@ use kisum_tests::{
     account::{Account, decided, me},
     counted::new_uuid,
     demo::{self, Visitor, words},
+    kept::Kept,
     processes::Ended,
     servers,
 };
 use reqwest::Method;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
-use std::{collections::BTreeSet, time::Duration};
-use tokio::sync::OnceCell;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// Requests with one token at the same moment.
 const CROWD: usize = 50;
@@ -32,17 +32,18 @@ const CROWD: usize = 50;
 const KILLS: usize = 4;
 const OVER: &str = "401 session_revoked";
 
-static STACK: OnceCell<Stack> = OnceCell::const_new();
+static STACK: Kept<Stack> = Kept::new();
 
 fn ok<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// An Auth alone, which the tests of this file share.
-async fn scene() -> (&'static Stack, Visitor) {
+async fn scene() -> (Arc<Stack>, Visitor) {
     let start = async || servers::start(&[Part::RelayAuth, Part::RelayCore, Part::Auth]).await;
-    let stack = STACK.get_or_init(start).await;
-    (stack, Visitor::of(stack))
+    let stack = STACK.get(start).await;
+    let visitor = Visitor::of(&stack);
+    (stack, visitor)
 }
 
 fn refresh(token: &str) -> Ask<'static> {
@@ -117,13 +118,13 @@ async fn rotated(stack: &Stack, token: &str, ago: Duration, hashes: &[String]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_refreshes_of_one_token_at_two_processes_are_one_event_and_one_successor() {
     let (stack, here) = scene().await;
-    let (process, there) = demo::another_auth(stack, &[]).await;
+    let (process, there) = demo::another_auth(&stack, &[]).await;
     let first = Account::new(&here).await.sign_in(&here).await.refresh;
     let asking = (0..CROWD).map(|number| refreshed(if number % 2 == 0 { &here } else { &there }, &first));
     let answers = futures_util::future::join_all(asking).await;
     let successors: BTreeSet<_> = answers.iter().map(successor).collect();
     assert_eq!((answers.len(), successors.len()), (CROWD, 1), "everybody has a good answer, and the same");
-    assert_eq!(history(stack, &first).await, ["session.started", "session.refreshed"]);
+    assert_eq!(history(&stack, &first).await, ["session.started", "session.refreshed"]);
     let next = successors.first().map_or("", String::as_str);
     assert!(refreshed(&there, next).await.is_success());
     // The predecessor once more, behind its successor's use: an answer may still be on its way.
@@ -140,7 +141,7 @@ async fn a_process_that_dies_between_commit_and_answer_loses_nobody_s_session() 
         let account = Account::new(&here).await;
         let token = account.sign_in(&here).await.refresh;
         let failpoints = format!("append.answer_read={before}*off->return");
-        let (process, there) = demo::another_auth(stack, &[("FAILPOINTS", &failpoints)]).await;
+        let (process, there) = demo::another_auth(&stack, &[("FAILPOINTS", &failpoints)]).await;
         let base = there.platform.addresses().auth.clone();
         let lost = there.platform.public(&base, None, refresh(&token)).await;
         let is_answered = lost.as_ref().is_ok_and(Answer::is_success);
@@ -148,10 +149,10 @@ async fn a_process_that_dies_between_commit_and_answer_loses_nobody_s_session() 
             let (ended, lines) = process.ended().await;
             assert_eq!(ended, Ended::Killed, "{:?}", lines.last());
         }
-        let committed = history(stack, &token).await.len() == 2;
+        let committed = history(&stack, &token).await.len() == 2;
         unheard += usize::from(committed && !is_answered);
         let next = successor(&refreshed(&here, &token).await);
-        assert_eq!(history(stack, &token).await, ["session.started", "session.refreshed"], "kill {before}");
+        assert_eq!(history(&stack, &token).await, ["session.started", "session.refreshed"], "kill {before}");
         assert!(refreshed(&here, &next).await.is_success(), "kill {before}");
     }
     assert!(unheard > 0, "no process died behind a commit: this proved nothing");
@@ -163,13 +164,13 @@ async fn an_answer_that_was_lost_a_minute_ago_is_given_once_auth_is_back() {
     let (stack, visitor) = scene().await;
     let token = Account::new(&visitor).await.sign_in(&visitor).await.refresh;
     // As of an Auth that committed, died before it answered, and is back a minute later.
-    let secret = derived(stack, &token);
-    rotated(stack, &token, Duration::from_secs(60), &[sha256(&secret)]).await;
+    let secret = derived(&stack, &token);
+    rotated(&stack, &token, Duration::from_secs(60), &[sha256(&secret)]).await;
     let next = successor(&refreshed(&visitor, &token).await);
     let given = ok(URL_SAFE_NO_PAD.decode(next.rsplit('.').next().unwrap_or_default()));
     assert_eq!(given[..32], secret[..], "the successor that was committed");
     assert!(refreshed(&visitor, &next).await.is_success());
-    assert_eq!(history(stack, &token).await, ["session.started", "session.refreshed", "session.refreshed"]);
+    assert_eq!(history(&stack, &token).await, ["session.started", "session.refreshed", "session.refreshed"]);
 }
 
 /// security 7 (RFC 9700 §4.14.2)
@@ -185,11 +186,11 @@ async fn a_token_that_comes_back_too_late_or_is_older_ends_the_session_and_is_no
     for (what, ago, hashes) in cases {
         let account = Account::new(&visitor).await;
         let (signed, untouched) = (account.sign_in(&visitor).await, account.sign_in(&visitor).await);
-        rotated(stack, &signed.refresh, Duration::from_secs(ago), &hashes).await;
+        rotated(&stack, &signed.refresh, Duration::from_secs(ago), &hashes).await;
         assert_eq!(me(&visitor, &signed.access).await, "200");
         assert_eq!(words(&refreshed(&visitor, &signed.refresh).await), OVER, "{what}");
         assert_eq!(me(&visitor, &signed.access).await, OVER, "{what}");
-        let noted = history(stack, &signed.refresh).await;
+        let noted = history(&stack, &signed.refresh).await;
         assert_eq!(noted[noted.len() - 2..], ["session.reuse_detected", "session.ended"], "{what}");
         assert_eq!(words(&refreshed(&visitor, &signed.refresh).await), OVER, "{what}, again");
         assert!(refreshed(&visitor, &untouched.refresh).await.is_success(), "another session of the person goes on");
@@ -204,7 +205,7 @@ async fn a_forged_token_of_any_generation_is_refused_and_ends_nothing() {
     let second = successor(&refreshed(&visitor, &first).await);
     let sid = first.split('.').next().unwrap_or_default();
     let secret = |token: &str| token.rsplit('.').next().unwrap_or_default().to_owned();
-    let before = history(stack, &first).await;
+    let before = history(&stack, &first).await;
     for forged in [
         format!("{sid}.0.{}", URL_SAFE_NO_PAD.encode([7; 48])),
         format!("{sid}.1.{}", URL_SAFE_NO_PAD.encode([7; 48])),
@@ -215,6 +216,6 @@ async fn a_forged_token_of_any_generation_is_refused_and_ends_nothing() {
     ] {
         assert_eq!(words(&refreshed(&visitor, &forged).await), "401 unauthorized", "{forged}");
     }
-    assert_eq!(history(stack, &first).await, before);
+    assert_eq!(history(&stack, &first).await, before);
     assert!(refreshed(&visitor, &second).await.is_success());
 }

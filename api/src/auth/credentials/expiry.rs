@@ -43,18 +43,13 @@ pub(super) async fn note(auth: &Auth, person: UserId, until: Timestamp) -> Resul
 }
 
 /// Erases them until shutdown.
-pub(in crate::auth) async fn erase_unverified(auth: Auth, mut shutdown: watch::Receiver<bool>) {
-    let mut look = tokio::time::interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = shutdown.wait_for(|over| *over) => return,
-            _ = look.tick() => {}
-        }
+pub(in crate::auth) async fn erase_unverified(auth: Auth, shutdown: watch::Receiver<bool>) {
+    let look = || async {
         if let Err(problem) = erase_due(&auth).await {
             tracing::warn!(event = "registration.waiting", code = problem.code, "registrations expire later");
         }
-    }
+    };
+    ambient::every(LOOK_EVERY, shutdown, look).await;
 }
 
 async fn erase_due(auth: &Auth) -> Result<(), Problem> {

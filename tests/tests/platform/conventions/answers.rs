@@ -163,7 +163,7 @@ async fn a_label_is_kept_when_it_is_one_and_stands_in_the_log_with_the_trace() {
 
 /// The line that a part has logged under a label; lines are gathered for a moment before they are written.
 async fn logged(everywhere: &Everywhere, part: Part, label: &str) -> Value {
-    let log = everywhere.stack.layout().log(part.name());
+    let log = everywhere.shared.stack.layout().log(part.name());
     let waiting = async {
         loop {
             let text = std::fs::read_to_string(&log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
@@ -201,7 +201,7 @@ async fn no_log_holds_a_password_a_token_or_an_address() {
     let signature = person.access.rsplit('.').next().unwrap_or_default();
     let refresh = person.refresh.rsplit('.').next().unwrap_or_default();
     for part in Part::SERVICES {
-        let log = everywhere.stack.layout().log(part.name());
+        let log = everywhere.shared.stack.layout().log(part.name());
         let text = std::fs::read_to_string(&log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
         for secret in [password.as_str(), signature, refresh, "@acme-live.example", "$argon2"] {
             assert!(secret.len() > 5 && !text.contains(secret), "{part} logs {secret}");

@@ -39,7 +39,7 @@ pub(super) fn key_of(pem: &str) -> KeyPair {
 
 /// The key that the platform signs access tokens with.
 pub(super) fn platform_key(everywhere: &Everywhere) -> KeyPair {
-    let path = everywhere.stack.secrets().jwt_key_path();
+    let path = everywhere.shared.stack.secrets().jwt_key_path();
     key_of(&std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 

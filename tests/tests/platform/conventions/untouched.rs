@@ -37,7 +37,7 @@ pub(super) async fn written(everywhere: &Everywhere) -> Vec<String> {
 }
 
 async fn one(everywhere: &Everywhere, database: Database, sql: String) -> String {
-    let url = everywhere.stack.addresses_with(|at| at.database(database, database.runtime_role()));
+    let url = everywhere.shared.stack.addresses_with(|at| at.database(database, database.runtime_role()));
     let mut conn = PgConnection::connect(&url.unwrap_or_else(|failure| panic!("{failure}")))
         .await
         .unwrap_or_else(|error| panic!("{database}: {error}"));

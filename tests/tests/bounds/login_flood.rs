@@ -1,6 +1,7 @@
 //! A login flood: what may wait is bounded, whoever comes beyond it is told at once to come back, memory stays where it
 //! was, nobody else is kept waiting, and afterwards people sign in as before.
 
+use crate::ALONE;
 use kisum::local::{Part, Stack};
 use kisum_tests::{account::Account, demo::Visitor, servers};
 use reqwest::{Client, StatusCode, header::RETRY_AFTER};
@@ -79,6 +80,7 @@ async fn send(flood: Arc<Flood>, http: Client, url: String) -> BTreeMap<String, 
 /// login flood of the plan: memory is bounded, others are served, and it leaves nothing behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn security_2_a_login_flood_is_refused_beyond_its_queue_and_reaches_nobody_else() {
+    let _alone = ALONE.lock().await;
     let stack = start().await;
     let visitor = Visitor::of(&stack);
     let ada = Account::new(&visitor).await;
