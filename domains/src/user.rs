@@ -18,7 +18,7 @@ pub use factors::{
 };
 pub use secret::{
     ExpireError, IssueSecret, IssueSecretError, LIVE_SECRETS_MAX, MailedSecret, PresentedSecret, UseSecretError,
-    expire, find_secret, issue_secret, reset_password, sign_up, verify_email,
+    expire, find_secret, issue_secret, register_by_mail, reset_password, sign_up, verify_email,
 };
 
 /// Where a person stands.

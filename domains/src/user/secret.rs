@@ -129,6 +129,17 @@ pub fn sign_up(
     Ok(events)
 }
 
+/// Registers somebody who showed by a mailed secret that is not theirs yet, such as an invitation's, that they read the
+/// address's mail. That the address is free is the claim's business.
+///
+/// # Errors
+/// [`RegisterUserError`] when the id is taken.
+pub fn register_by_mail(state: &User, command: RegisterUser) -> Result<Vec<UserEvent>, RegisterUserError> {
+    let mut events = register(state, command)?;
+    events.push(UserEvent::EmailVerified);
+    Ok(events)
+}
+
 /// A secret as somebody presents it.
 #[derive(Clone, Debug)]
 pub struct PresentedSecret {

@@ -6,6 +6,7 @@ mod company;
 mod factors;
 mod given;
 mod grants;
+mod invitation;
 mod keyring;
 mod members;
 mod password;

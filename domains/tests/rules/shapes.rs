@@ -1,16 +1,18 @@
-//! The shape in which the states of people and sessions are stored: one golden file for each schema.
+//! The shape in which the states of people, sessions and invitations are stored: one golden file for each schema.
 //!
 //! An earlier program that reads a state of a later shape under the same number drops what it does not know, and writes
 //! what is left: second factors among it. Under another number it folds the events, and refuses those that it does not
 //! know. So whoever changes a shape raises `STATE_SCHEMA` and adds a file; one that was released never changes.
 
-use crate::given::{at, key, user as person};
+use crate::given::{at, company, key, member, user as person};
 use kisum_domains::{
+    invitation::{Invitation, InvitationStatus},
     session::{Predecessor, Session, SessionStatus},
     user::{Factor, MailedSecret, RequestedCompany, User, UserStatus},
 };
 use kisum_events::{
-    Aggregate, AuthMethod, FactorId, FactorKind, FactorMaterial, Sealed, SecretPurpose, SessionEndCause,
+    Aggregate, AuthMethod, FactorId, FactorKind, FactorMaterial, InvitedGrants, Sealed, SecretPurpose, SessionEndCause,
+    TenantRole,
 };
 use serde_json::Value;
 use std::{fs, path::PathBuf};
@@ -68,6 +70,31 @@ fn sessions() -> Vec<Session> {
     vec![Session::default(), known.clone(), Session { status: ended, ..known }]
 }
 
+/// As [`users`].
+fn invitations() -> Vec<Invitation> {
+    let pending = InvitationStatus::Pending {
+        secret_id: key("01890000-0000-7000-8005-000000000001"),
+        invited_by: Some(member(1)),
+        expires_at: at(60),
+    };
+    let known = Invitation {
+        status: pending,
+        company_id: Some(company(1)),
+        role: TenantRole::Manager,
+        grants: InvitedGrants { modules: vec![key("finance")], permissions: vec![key("finance.bills.read")] },
+        email: Sealed::new("ada@example.org".into()),
+        token_hash: Sealed::new("h".into()),
+    };
+    let standing = |status| Invitation { status, ..Invitation::default() };
+    vec![
+        Invitation::default(),
+        known,
+        standing(InvitationStatus::Accepted { membership_id: member(2) }),
+        standing(InvitationStatus::Withdrawn),
+        standing(InvitationStatus::Expired),
+    ]
+}
+
 /// Holds states of every kind against the file of their schema, both ways.
 fn assert_as_stored<A: Aggregate + PartialEq + std::fmt::Debug>(name: &str, states: Vec<A>) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden");
@@ -102,4 +129,9 @@ fn a_person_s_state_changes_its_shape_only_with_its_number() {
 #[test]
 fn a_session_s_state_changes_its_shape_only_with_its_number() {
     assert_as_stored("session", sessions());
+}
+
+#[test]
+fn an_invitation_s_state_changes_its_shape_only_with_its_number() {
+    assert_as_stored("invitation", invitations());
 }

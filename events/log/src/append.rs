@@ -36,6 +36,17 @@ impl ClaimKey {
         Self(format!("member:{company}:{user}"))
     }
 
+    /// An address's place among those that a company has invited, the address as [`ClaimKey::email`] has it: held by an
+    /// invitation while it is pending.
+    pub fn invitation(hmac_hex: &str, company: CompanyId) -> Self {
+        Self(format!("invitation:{hmac_hex}:{company}"))
+    }
+
+    /// The least key of an invitation of an address, and the least behind all of them.
+    pub fn invitations_of(hmac_hex: &str) -> (String, String) {
+        (format!("invitation:{hmac_hex}:"), format!("invitation:{hmac_hex};"))
+    }
+
     /// That a person owns the platform: held by them as staff.
     pub fn staff_owner(user: UserId) -> Self {
         Self(format!("{STAFF_OWNER}{user}"))

@@ -1,9 +1,9 @@
 //! What every event can say of itself, and the way to its stored form; the way back is in `decode`.
 
 use crate::{
-    AddonEvent, CompanyEvent, CompanyId, DecodeError, Effect, KeyringEvent, LogEvent, MembershipEvent, ModuleEvent,
-    PackageEvent, Position, SessionEvent, SigninEvent, StaffEvent, StreamName, SubscriptionEvent, Upcaster, UserEvent,
-    UserId, decode::Stored,
+    AddonEvent, CompanyEvent, CompanyId, DecodeError, Effect, InvitationEvent, KeyringEvent, LogEvent, MembershipEvent,
+    ModuleEvent, PackageEvent, Position, SessionEvent, SigninEvent, StaffEvent, StreamName, SubscriptionEvent,
+    Upcaster, UserEvent, UserId, decode::Stored,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -128,6 +128,8 @@ pub enum AnyEvent {
     Staff(StaffEvent),
     /// `signin.*`
     Signin(SigninEvent),
+    /// `invitation.*`
+    Invitation(InvitationEvent),
 }
 
 impl AnyEvent {
@@ -159,6 +161,7 @@ impl AnyEvent {
             Some(("key", _)) => read(stored, Self::Keyring),
             Some(("staff", _)) => read(stored, Self::Staff),
             Some(("signin", _)) => read(stored, Self::Signin),
+            Some(("invitation", _)) => read(stored, Self::Invitation),
             _ => Err(DecodeError::UnknownType { position, event_type: event_type.to_owned() }),
         }
     }

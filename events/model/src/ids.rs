@@ -76,3 +76,7 @@ id!(
     /// One second factor of one person.
     FactorId
 );
+id!(
+    /// One invitation of one address into one company.
+    InvitationId
+);

@@ -1,6 +1,6 @@
 //! Names of streams: one stream per aggregate, `{kind}-{id}`.
 
-use crate::{AddonKey, CompanyId, MembershipId, ModuleKey, PackageKey, SessionId, Timestamp, UserId};
+use crate::{AddonKey, CompanyId, InvitationId, MembershipId, ModuleKey, PackageKey, SessionId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -58,6 +58,10 @@ impl StreamName {
         let text = at.to_string();
         let day = text.get(..10).unwrap_or_default();
         Self(format!("signin-{id}-{day}"))
+    }
+    /// The stream of an invitation.
+    pub fn invitation(id: InvitationId) -> Self {
+        Self(format!("invitation-{id}"))
     }
     /// The person whose account the stream is about, where its name says so.
     pub fn person(&self) -> Option<UserId> {

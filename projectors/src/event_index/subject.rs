@@ -110,6 +110,8 @@ fn named_in(event: &AnyEvent) -> Option<UserId> {
         | AnyEvent::Subscription(_)
         | AnyEvent::Log(_)
         | AnyEvent::Keyring(_)
+        // Nobody who has an account, as far as it says; whoever accepts it has a membership from then on.
+        | AnyEvent::Invitation(_)
         // Their streams' names say whose they are.
         | AnyEvent::Staff(_)
         | AnyEvent::Signin(_) => None,

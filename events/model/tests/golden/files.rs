@@ -61,6 +61,7 @@ impl Written {
             AnyEvent::Keyring(event) => Self::of(event),
             AnyEvent::Staff(event) => Self::of(event),
             AnyEvent::Signin(event) => Self::of(event),
+            AnyEvent::Invitation(event) => Self::of(event),
         }
     }
 }

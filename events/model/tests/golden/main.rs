@@ -12,8 +12,8 @@ mod samples;
 
 use files::{Catalogue, Golden, Written};
 use kisum_events::{
-    AddonEvent, AnyEvent, CompanyEvent, DecodeError, Event, KeyringEvent, LogEvent, MembershipEvent, ModuleEvent,
-    PackageEvent, SessionEvent, SigninEvent, StaffEvent, SubscriptionEvent, UserEvent,
+    AddonEvent, AnyEvent, CompanyEvent, DecodeError, Event, InvitationEvent, KeyringEvent, LogEvent, MembershipEvent,
+    ModuleEvent, PackageEvent, SessionEvent, SigninEvent, StaffEvent, SubscriptionEvent, UserEvent,
 };
 use serde_json::{Map, Value};
 use std::{
@@ -43,6 +43,7 @@ fn catalogue() -> Catalogue {
     types.extend(of::<KeyringEvent>());
     types.extend(of::<StaffEvent>());
     types.extend(of::<SigninEvent>());
+    types.extend(of::<InvitationEvent>());
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden");
     Catalogue { folder, types, reread: |golden, sealed| decode(golden, sealed).map(|event| Written::of_any(&event)) }
 }

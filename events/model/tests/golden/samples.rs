@@ -2,9 +2,10 @@
 
 use kisum_events::{
     AddonEvent, AnyEvent, AuthMethod, CompanyEvent, EntitlementCause, EntitlementSource, FactorKind, FactorMaterial,
-    KeyringEvent, LogEvent, MembershipEvent, ModuleEntitlement, ModuleEvent, PackageEvent, PasswordCause, PublicKey,
-    Sealed, SecretPurpose, SessionEndCause, SessionEvent, SigninEvent, SigninFailure, SigningAlgorithm, SourceKind,
-    StaffEvent, StaffRole, SubscriptionEvent, TenantRole, Timestamp, UserEvent,
+    InvitationEvent, InvitedGrants, KeyringEvent, LogEvent, MembershipEvent, ModuleEntitlement, ModuleEvent,
+    PackageEvent, PasswordCause, PublicKey, Sealed, SecretPurpose, SessionEndCause, SessionEvent, SigninEvent,
+    SigninFailure, SigningAlgorithm, SourceKind, StaffEvent, StaffRole, SubscriptionEvent, TenantRole, Timestamp,
+    UserEvent,
 };
 use std::{fmt::Debug, str::FromStr};
 
@@ -53,6 +54,7 @@ pub(crate) fn samples() -> Vec<AnyEvent> {
     all.extend(subscription().into_iter().map(AnyEvent::Subscription));
     all.push(AnyEvent::Log(LogEvent::EpochStarted { epoch: 2, reason: "restored from backup".to_owned() }));
     all.extend(keyring().into_iter().map(AnyEvent::Keyring));
+    all.extend(invitation().into_iter().map(AnyEvent::Invitation));
     all
 }
 
@@ -168,6 +170,33 @@ fn membership() -> Vec<MembershipEvent> {
         MembershipEvent::ModuleRevoked { module: key("finance") },
         MembershipEvent::PermissionGranted { permission: key("finance.bills.read") },
         MembershipEvent::PermissionRevoked { permission: key("finance.bills.read") },
+    ]
+}
+
+fn invitation() -> Vec<InvitationEvent> {
+    vec![
+        InvitationEvent::Sent {
+            company_id: key(COMPANY),
+            tenant_role: TenantRole::Manager,
+            grants: InvitedGrants { modules: vec![key("finance")], permissions: vec![key("finance.bills.read")] },
+            invited_by: Some(key(MEMBERSHIP)),
+            secret_id: key(SECRET),
+            expires_at: at(LATER),
+            email: sealed("Ada@Example.org"),
+            token_hash: sealed(HASH),
+        },
+        InvitationEvent::Resent {
+            invited_by: Some(key(MEMBERSHIP)),
+            secret_id: key(SECRET),
+            expires_at: at(LATER),
+            token_hash: sealed(HASH),
+        },
+        InvitationEvent::Withdrawn,
+        InvitationEvent::Accepted {
+            membership_id: key(MEMBERSHIP),
+            withheld: InvitedGrants { modules: vec![], permissions: vec![key("finance.bills.read")] },
+        },
+        InvitationEvent::Expired,
     ]
 }
 
