@@ -1,15 +1,15 @@
 //! The projections that live in Auth's database, started together.
 
 use crate::{
-    Audit, AuthEventIndex, Catalog, EndedSessions, Entitlements, LogSource, MemberList, Progress, Projection, Runner,
-    SessionList, run_local, run_remote,
+    Audit, AuthEventIndex, Catalog, EndedSessions, Entitlements, InvitationList, LogSource, MemberList, Progress,
+    Projection, Runner, SessionList, run_local, run_remote,
 };
 use kisum_log::EventLog;
 use tokio::{sync::watch, task::JoinSet};
 
 /// Connections to Auth's database that they make: each projection its own, and those of the auth log, which is in the
 /// same database, one more to follow it by.
-pub const CONNECTIONS: u32 = 2 + 5 * 2;
+pub const CONNECTIONS: u32 = 2 + 6 * 2;
 
 /// What Auth gives its projections.
 #[derive(Clone)]
@@ -45,6 +45,8 @@ pub struct Running {
     pub member_list: Progress,
     /// How far `session_list_v1` is in the auth log.
     pub session_list: Progress,
+    /// How far `invitation_list_v1` is in the auth log.
+    pub invitation_list: Progress,
     /// The tasks; each ends after shutdown and not before. Dropping the set ends them at once, which loses nothing.
     pub tasks: JoinSet<()>,
 }
@@ -60,6 +62,7 @@ pub fn spawn(dependencies: &Dependencies, shutdown: &watch::Receiver<bool>) -> R
         audit: local::<Audit>(&dependencies.log, shutdown, &mut tasks),
         member_list: local::<MemberList>(&dependencies.log, shutdown, &mut tasks),
         session_list: local::<SessionList>(&dependencies.log, shutdown, &mut tasks),
+        invitation_list: local::<InvitationList>(&dependencies.log, shutdown, &mut tasks),
         tasks,
     }
 }

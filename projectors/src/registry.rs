@@ -4,8 +4,8 @@
 //! a service runs, and who waits for them, stand in `auth` and `core`.
 
 use crate::{
-    Audit, AuthEventIndex, Catalog, Compared, CoreEventIndex, EndedSessions, Entitlements, MemberList, Projection,
-    RebuildError, SessionList, Stage,
+    Audit, AuthEventIndex, Catalog, Compared, CoreEventIndex, EndedSessions, Entitlements, InvitationList, MemberList,
+    Projection, RebuildError, SessionList, Stage,
     rebuild::{Purpose, compare},
 };
 use kisum_events::Log;
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 ///
 /// INVARIANT: what runs stands here too, or nobody would rebuild it: each database's checkpoints are compared with this
 /// list by a test.
-pub const ALL: [Registered; 8] = [
+pub const ALL: [Registered; 9] = [
     Registered::of::<Entitlements>(Log::Auth),
     Registered::of::<Catalog>(Log::Auth),
     Registered::of::<EndedSessions>(Log::Auth),
@@ -26,6 +26,7 @@ pub const ALL: [Registered; 8] = [
     Registered::of::<Audit>(Log::Auth),
     Registered::of::<MemberList>(Log::Auth),
     Registered::of::<SessionList>(Log::Auth),
+    Registered::of::<InvitationList>(Log::Auth),
     Registered::of::<CoreEventIndex>(Log::Core),
 ];
 

@@ -99,6 +99,8 @@ struct Parts {
     member_list: Progress,
     /// How far the list of sessions is.
     session_list: Progress,
+    /// How far the list of invitations is.
+    invitation_list: Progress,
     /// How often anything but a sign-in may be asked for.
     limits: Limiter,
     /// How often a session rotates its token.

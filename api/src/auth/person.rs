@@ -59,6 +59,18 @@ pub(super) async fn of_headers(auth: &Auth, headers: &HeaderMap) -> Result<Perso
     of_token(auth, kisum_guard::bearer(headers)?).await
 }
 
+/// The person of a request, by its bearer token, whose session is live.
+///
+/// # Errors
+/// 401 without a good token or where the session is over; 503 where that cannot be told.
+pub(super) async fn signed_in(auth: &Auth, headers: &HeaderMap) -> Result<Person, Problem> {
+    let person = of_headers(auth, headers).await?;
+    match auth.access.standing(person.user, person.session).await.map_err(unprovable)? {
+        Standing::Live => Ok(person),
+        Standing::Over => Err(session_over(person)),
+    }
+}
+
 /// The company that a request names.
 ///
 /// # Errors
@@ -98,10 +110,6 @@ impl FromRequestParts<Auth> for Person {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, auth: &Auth) -> Result<Self, Problem> {
-        let person = of_headers(auth, &parts.headers).await?;
-        match auth.access.standing(person.user, person.session).await.map_err(unprovable)? {
-            Standing::Live => Ok(person),
-            Standing::Over => Err(session_over(person)),
-        }
+        signed_in(auth, &parts.headers).await
     }
 }

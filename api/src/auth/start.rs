@@ -107,6 +107,7 @@ pub async fn run(env: Env, shutdown: watch::Receiver<bool>) -> Result<(), ServeE
     running.tasks.spawn(keep_warm(auth.access.clone(), auth.redis.clone(), shutdown.clone()));
     running.tasks.spawn(write_failed_signins(auth.clone(), shutdown.clone()));
     running.tasks.spawn(credentials::erase_unverified(auth.clone(), shutdown.clone()));
+    running.tasks.spawn(companies::expire_invitations(auth.clone(), shutdown.clone()));
     running.tasks.spawn(end_stragglers(auth.clone(), shutdown.clone()));
     let service = &config.service;
     let trust_file = service.trust_file.clone().unwrap_or_default();
@@ -201,6 +202,7 @@ fn assemble(
         audit: running.audit.clone(),
         member_list: running.member_list.clone(),
         session_list: running.session_list.clone(),
+        invitation_list: running.invitation_list.clone(),
         limits: limits.clone(),
         mailed_key: MailedKey::new(&config.refresh_key),
         challenges: Challenges::new(log.pool().clone(), limits, clock.clone()),

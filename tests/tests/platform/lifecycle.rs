@@ -2,6 +2,7 @@
 //! and erasure.
 
 mod erasure;
+mod invitations;
 mod members;
 mod overlooked;
 mod passwords;

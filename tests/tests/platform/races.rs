@@ -19,6 +19,8 @@
 //! | a company has a superadmin, also when people are erased | company's version | `lifecycle::erasure::the_last_superadmin_of_a_company_is_not_erased_and_the_company_is_named`; `random_commands` |
 //! | the first key is published once | keyring's version | `keys::first::of_several_auths_that_start_at_once_one_publishes_its_key_and_the_others_see_that_they_lack_it` |
 //! | a removed key is good nowhere, while others rotate | keyring's version | `keys::removal`, `keys::rotation` |
+//! | the last seat is one member's | company's version | `lifecycle::invitations::of_two_who_accept_the_last_seat_at_once_one_gets_it` |
+//! | an invitation is accepted once, and by nobody behind the demotion of whoever sent it | invitation's version; inviter's membership guarded | `lifecycle::invitations::of_many_who_use_one_link_at_once_one_joins`, `…::nobody_joins_behind_the_demotion_of_whoever_invited_them` |
 //! | an append is there once, whoever dies | request id | `crash`, `appends_at_once` |
 
 use crate::{

@@ -14,7 +14,7 @@ use kisum_events::{AnyEvent, Envelope, Log, MembershipEvent, Timestamp};
 use kisum_log::read;
 use kisum_projectors::{
     ApplyError, Audit, AuthEventIndex, Batch, Catalog, CommitError, Committed, CoreEventIndex, EndedSessions,
-    Entitlements, MemberList, Projection, Recorded, Registered, SessionList, commit, registry,
+    Entitlements, InvitationList, MemberList, Projection, Recorded, Registered, SessionList, commit, registry,
 };
 use kisum_tests::servers;
 use proptest::{
@@ -53,9 +53,18 @@ impl Running {
     }
 }
 
-const fn running() -> [Running; 8] {
-    let [entitlements, catalog, ended_sessions, auth_index, audit, member_list, session_list, core_index] =
-        registry::ALL;
+const fn running() -> [Running; 9] {
+    let [
+        entitlements,
+        catalog,
+        ended_sessions,
+        auth_index,
+        audit,
+        member_list,
+        session_list,
+        invitation_list,
+        core_index,
+    ] = registry::ALL;
     [
         Running::of::<Entitlements>(entitlements),
         Running::of::<Catalog>(catalog),
@@ -64,6 +73,7 @@ const fn running() -> [Running; 8] {
         Running::of::<Audit>(audit),
         Running::of::<MemberList>(member_list),
         Running::of::<SessionList>(session_list),
+        Running::of::<InvitationList>(invitation_list),
         Running::of::<CoreEventIndex>(core_index),
     ]
 }
@@ -256,7 +266,7 @@ impl Projection for Forgetful {
 
 #[test]
 fn a_fold_that_forgets_is_caught_and_told_in_few_steps() {
-    let (seed, [.., member_list, _, _]) = (seed(1), running());
+    let (seed, [.., member_list, _, _, _]) = (seed(1), running());
     assert_eq!(member_list.registered.name, Forgetful::NAME);
     let ground = Ground::new(&[Running::of::<Forgetful>(member_list.registered)]);
     let outcome = run(&ground, (seed, 50), &vec(any_step(member_command()), 0..=20));

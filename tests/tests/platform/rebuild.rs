@@ -8,9 +8,9 @@ use kisum_events::{
 };
 use kisum_log::{Append, EventLog, Loaded, Sealer, read, read_head};
 use kisum_projectors::{
-    Audit, AuthEventIndex, Catalog, Compared, CoreEventIndex, EndedSessions, Entitlements, LogPage, LogSource,
-    MemberList, Progress, Projection, RebuildError, Runner, SessionList, SourceError, commit, read_checkpoint,
-    rebuild_local, rebuild_remote, run_local,
+    Audit, AuthEventIndex, Catalog, Compared, CoreEventIndex, EndedSessions, Entitlements, InvitationList, LogPage,
+    LogSource, MemberList, Progress, Projection, RebuildError, Runner, SessionList, SourceError, commit,
+    read_checkpoint, rebuild_local, rebuild_remote, run_local,
 };
 use kisum_tests::{
     counted::{append, new_request, new_uuid},
@@ -424,6 +424,7 @@ async fn nothing_of_a_platform_at_work_needs_repair() {
         rebuild_local::<Audit>(&auth).await,
         rebuild_local::<MemberList>(&auth).await,
         rebuild_local::<SessionList>(&auth).await,
+        rebuild_local::<InvitationList>(&auth).await,
         rebuild_local::<CoreEventIndex>(&core).await,
     ] {
         let compared = rebuilt.unwrap_or_else(|error| panic!("{error:?}"));

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 use kisum_domains::{Authority, Catalog, Company, Membership, membership::MembershipStatus};
-use kisum_events::{Actor, CompanyId, Cursor, Log, ModuleKey, Position, StreamName};
+use kisum_events::{Actor, CompanyId, Cursor, Log, MembershipId, ModuleKey, Position, StreamName};
 use kisum_guard::XOrg;
 use kisum_log::{Append, Loaded};
 use std::{collections::BTreeSet, sync::Arc};
@@ -81,6 +81,28 @@ impl Grounds {
         match by {
             By::Person(person, _) => admit_person(*person, company, found),
             By::Service(_) => admit_service(found),
+        }
+    }
+
+    /// Reads what an acceptance of an invitation is decided on: the company, and the right of whoever sent it, which is
+    /// `member`'s, or the platform's. Whether they may still, the rules say.
+    ///
+    /// # Errors
+    /// As [`Grounds::read`] of a service.
+    pub(super) async fn of_inviter(
+        auth: &Auth,
+        company: CompanyId,
+        member: Option<Loaded<Membership>>,
+    ) -> Result<Self, Problem> {
+        let grounds = Self::read(auth, &By::Service(String::new()), company).await?;
+        Ok(Self { acting: member.map_or(Acting::Platform, Acting::Member), ..grounds })
+    }
+
+    /// The acting membership; nothing where the platform acts.
+    pub(super) fn acting_member(&self) -> Option<MembershipId> {
+        match &self.acting {
+            Acting::Member(membership) => membership.stream.id().parse().ok(),
+            Acting::Platform => None,
         }
     }
 

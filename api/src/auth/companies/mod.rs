@@ -7,6 +7,7 @@ mod alter;
 mod audit;
 mod grants;
 mod grounds;
+mod invitations;
 mod list;
 mod members;
 mod policy;
@@ -18,6 +19,7 @@ mod views;
 
 pub(super) use grants::{Change, change};
 pub(super) use grounds::By;
+pub(super) use invitations::{InvitationView, InviteBody, expire_invitations, forget, invite, resend, withdraw};
 pub(super) use members::{NewMember, active_user, add};
 pub(super) use policy::{Policy, PolicyRole, PolicyView, policy_of, set_policy};
 pub(super) use public::{module, permission, routes};

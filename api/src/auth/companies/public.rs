@@ -7,6 +7,11 @@ use super::{
     audit::{__path_list_audit, list_audit},
     grants::{Change, change},
     grounds::Grounds,
+    invitations::{
+        __path_accept_invitation, __path_list_invitations, __path_resend_invitation, __path_send_invitation,
+        __path_withdraw_invitation, accept_invitation, list_invitations, resend_invitation, send_invitation,
+        withdraw_invitation,
+    },
     list::{__path_list_members, list_members},
     members::{NewMember, add},
     policy::{__path_put_policy, __path_show_policy, put_policy, show_policy},
@@ -49,6 +54,10 @@ pub(in crate::auth) fn routes() -> OpenApiRouter<Auth> {
         .routes(routes!(show_policy, put_policy))
         .routes(routes!(grant_module, revoke_module))
         .routes(routes!(grant_permission, revoke_permission))
+        .routes(routes!(list_invitations, send_invitation))
+        .routes(routes!(resend_invitation))
+        .routes(routes!(withdraw_invitation))
+        .routes(routes!(accept_invitation))
 }
 
 /// A person who acts for the company of the path, which `x-org` names too, by id or by slug. Whether they may, and

@@ -80,7 +80,8 @@ pub(super) fn of_refused(refused: Refused) -> Problem {
     }
 }
 
-fn of_grant_refused(refused: &GrantRefused) -> Problem {
+/// Why something may not be granted.
+pub(super) fn of_grant_refused(refused: &GrantRefused) -> Problem {
     match refused {
         GrantRefused::UnknownModule { module } => Problem::unprocessable(format!("There is no module {module}.")),
         GrantRefused::UnknownPermission { permission } => {

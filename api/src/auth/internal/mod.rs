@@ -5,6 +5,7 @@
 mod access_context;
 mod companies;
 mod heads;
+mod invitations;
 mod log_page;
 mod members;
 mod people;
@@ -36,6 +37,9 @@ pub(super) fn routes() -> OpenApiRouter<Auth> {
         .routes(routes!(members::add_member))
         .routes(routes!(members::grant_module, members::revoke_module))
         .routes(routes!(members::grant_permission, members::revoke_permission))
+        .routes(routes!(invitations::send))
+        .routes(routes!(invitations::send_again))
+        .routes(routes!(invitations::take_back))
         .routes(routes!(session_end::end))
         .routes(routes!(people::suspend))
         .routes(routes!(people::reactivate))

@@ -1,10 +1,10 @@
 //! What a mail says: plain text, short.
 //!
 //! INVARIANT: nothing in a mail was chosen by whoever caused it. Anybody can have one sent to any address, and a name or a
-//! company that they chose would be a message of theirs under our sender. So no letter greets by name.
+//! company that they chose would be a message of theirs under our sender. So no letter greets by name. An invitation alone
+//! says who sends it: a member of a company that the platform approved, and both names as words that lead nowhere (`words`).
 
 use super::work::Kind;
-use crate::auth::tokens::MailedToken;
 use kisum_events::{EventId, SecretPurpose, Timestamp};
 use lettre::{
     Message,
@@ -15,10 +15,19 @@ use lettre::{
 };
 use std::time::{Duration, SystemTime};
 
+/// Who invites whom into what; empty in every other letter.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// What the company calls itself.
+    pub(super) company: String,
+    /// What the member calls themselves who sent it; empty where the platform did.
+    pub(super) inviter: String,
+}
+
 /// Subject and text of a letter. A link's token stands behind `#`: what stands there is sent to no server and into no log.
-pub(super) fn write(kind: Kind, app_url: &str, token: Option<&MailedToken>) -> (&'static str, String) {
+pub(super) fn write(kind: Kind, app_url: &str, token: Option<&str>, names: &Names) -> (&'static str, String) {
     let link = |page: &str| match token {
-        Some(token) => format!("{app_url}/{page}#token={}", token.reveal()),
+        Some(token) => format!("{app_url}/{page}#token={token}"),
         None => format!("{app_url}/{page}"),
     };
     match kind {
@@ -82,7 +91,36 @@ pub(super) fn write(kind: Kind, app_url: &str, token: Option<&MailedToken>) -> (
             "A recovery code was used",
             of_factors("A recovery code of your account at Kisum was used. It is good no more.", &link),
         ),
+        Kind::Invitation => ("You are invited", invitation(names, &link)),
     }
+}
+
+fn invitation(names: &Names, link: &impl Fn(&str) -> String) -> String {
+    let (company, inviter) = (words(&names.company), words(&names.inviter));
+    let invited = if inviter.is_empty() { "You are invited".to_owned() } else { format!("\"{inviter}\" invites you") };
+    format!(
+        "{invited} to join the company \"{company}\" at Kisum.\n\n\
+         To accept, follow this link within a week:\n\n{}\n\n\
+         If you do not know them, do nothing: without the link nothing comes of it.\n",
+        link("accept-invitation")
+    )
+}
+
+/// Characters of a name in a letter at most.
+const NAME_CHARS_MAX: usize = 60;
+
+/// A name that somebody chose, as words that no reader and no mail program takes for a link or a line of ours: letters,
+/// digits and a little punctuation, a full stop only where a word ends with it.
+fn words(name: &str) -> String {
+    let chars: Vec<char> = name.chars().collect();
+    let kept = chars.iter().enumerate().map(|(at, c)| {
+        let ends_a_word = chars.get(at.saturating_add(1)).is_none_or(|next| next.is_whitespace());
+        let stays = c.is_alphanumeric() || "-'’&,()+".contains(*c) || (*c == '.' && ends_a_word);
+        if stays { *c } else { ' ' }
+    });
+    let kept: String = kept.collect();
+    let spaced = kept.split_whitespace().collect::<Vec<_>>().join(" ");
+    spaced.chars().take(NAME_CHARS_MAX).collect::<String>().trim_end().to_owned()
 }
 
 fn of_factors(what: &str, link: &impl Fn(&str) -> String) -> String {
@@ -131,7 +169,7 @@ fn plain(text: String) -> Body {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cover, Kind, address, write};
+    use super::{Cover, Kind, Names, address, words, write};
     use crate::auth::tokens::MailedKey;
     use kisum_events::{EventId, SecretId, SecretPurpose, Timestamp, UserId};
     use uuid::Uuid;
@@ -146,12 +184,41 @@ mod tests {
             let event = EventId::new(Uuid::from_u128(3));
             let cover = Cover { from: &from, to, event, recorded_at: Timestamp::from_micros(1_700_000_000_000_000) };
             let kind = Kind::Secret(SecretPurpose::PasswordReset);
-            let (subject, text) = write(kind, "https://app.kisum.example", Some(&token));
+            let (subject, text) = write(kind, "https://app.kisum.example", Some(&token.reveal()), &Names::default());
             String::from_utf8(address(cover, subject, text).unwrap().formatted()).unwrap()
         };
         let link = format!("\r\nhttps://app.kisum.example/reset-password#token={}\r\n", token.reveal());
         assert!(mail().contains(&link), "{}", mail());
         assert!(mail().contains("Message-ID: <00000000-0000-0000-0000-000000000003@kisum.example>\r\n"), "{}", mail());
         assert_eq!(mail(), mail());
+    }
+
+    #[test]
+    fn a_name_in_an_invitation_leads_nowhere_and_begins_no_line() {
+        for (name, shown) in [
+            ("Acme Live, Inc.", "Acme Live, Inc."),
+            ("J. R. O'Neill-Müller & Söhne", "J. R. O'Neill-Müller & Söhne"),
+            ("Win at evil.example", "Win at evil example"),
+            ("https://evil.example/?a=b", "https evil example a b"),
+            ("mail me@evil.example\r\n\r\nDear you", "mail me evil example Dear you"),
+            ("evil\u{3002}example\u{202e}moc", "evil example moc"),
+            ("\"quoted\" <b>bold</b>", "quoted b bold b"),
+            ("...", "."),
+            ("   ", ""),
+        ] {
+            assert_eq!(words(name), shown, "{name}");
+        }
+        assert_eq!(words(&"x".repeat(200)).len(), 60);
+    }
+
+    #[test]
+    fn an_invitation_says_who_invites_into_what_where_it_knows() {
+        let named = Names { company: "Acme Live".into(), inviter: "Ada".into() };
+        let by_platform =
+            Names { inviter: String::new(), ..Names { company: "Acme Live".into(), inviter: "Ada".into() } };
+        let text = |names: &Names| write(Kind::Invitation, "https://app.kisum.example", Some("t.o.k"), names).1;
+        assert!(text(&named).starts_with("\"Ada\" invites you to join the company \"Acme Live\" at Kisum."));
+        assert!(text(&by_platform).starts_with("You are invited to join the company \"Acme Live\" at Kisum."));
+        assert!(text(&named).contains("\nhttps://app.kisum.example/accept-invitation#token=t.o.k\n"));
     }
 }

@@ -8,6 +8,7 @@
 //! It owns what is sent, when and how often. It refuses to know what a secret opens.
 
 mod follow;
+mod invited;
 mod letter;
 mod send;
 mod smtp;

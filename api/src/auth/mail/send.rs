@@ -3,15 +3,12 @@
 //! It owns what goes first, when a mail is tried again, and when it is given up.
 
 use super::{
-    Post, Sender, interrupted,
-    letter::{self, Cover},
+    Post, Sender, interrupted, invited,
+    letter::{self, Cover, Names},
     transport::TransportError,
     work::{self, Due, Kind, Lane},
 };
-use crate::{
-    auth::tokens::MailedToken,
-    shared::{ambient, fail_points},
-};
+use crate::shared::{ambient, fail_points};
 use kisum_domains::{User, user};
 use kisum_events::StreamName;
 use kisum_log::{Backoff, LoadError, SealError};
@@ -63,7 +60,7 @@ pub(super) async fn run(post: Post, mut sender: Sender) {
 
 /// Why no mail can be sent now.
 #[derive(Debug, thiserror::Error)]
-enum SendError {
+pub(super) enum SendError {
     /// The work cannot be read or noted.
     #[error("the database is unavailable")]
     Database(#[from] sqlx::Error),
@@ -107,7 +104,7 @@ async fn send_all(
 }
 
 /// What became of a mail.
-enum Outcome {
+pub(super) enum Outcome {
     Sent,
     /// It is not to be sent any more, for this reason.
     GivenUp(&'static str),
@@ -130,12 +127,12 @@ async fn send_next(post: &Post, sender: &Sender, conn: &mut PgConnection) -> Res
             work::done(&mut tx, due.event).await?;
             sender.status.is(None);
             metrics::counter!("kisum_mail_sent_total", "kind" => kind).increment(1);
-            tracing::info!(event = "mail.sent", kind, event_id = %due.event, user_id = %due.person, "a mail is sent");
+            tracing::info!(event = "mail.sent", kind, event_id = %due.event, user_id = due.user_id().map(tracing::field::display), "a mail is sent");
         }
         Outcome::GivenUp(reason) => {
             work::done(&mut tx, due.event).await?;
             metrics::counter!("kisum_mail_given_up_total", "reason" => reason).increment(1);
-            tracing::warn!(event = "mail.given_up", kind, reason, event_id = %due.event, user_id = %due.person);
+            tracing::warn!(event = "mail.given_up", kind, reason, event_id = %due.event, user_id = due.user_id().map(tracing::field::display));
         }
         Outcome::Failed(error) => {
             sender.status.is(Some(error.words()));
@@ -159,7 +156,7 @@ async fn postpone(
     metrics::counter!("kisum_mail_failures_total", "reason" => reason).increment(1);
     let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
     let kind = due.kind.map_or("unknown", Kind::name);
-    tracing::warn!(event = "mail.failed", kind, reason, error, retry_ms, event_id = %due.event, user_id = %due.person);
+    tracing::warn!(event = "mail.failed", kind, reason, error, retry_ms, event_id = %due.event, user_id = due.user_id().map(tracing::field::display));
     Ok(())
 }
 
@@ -176,6 +173,9 @@ async fn deliver(post: &Post, due: &Due) -> Result<Outcome, SendError> {
         return Ok(Outcome::GivenUp("expired"));
     }
     let Some(kind) = due.kind else { return Ok(Outcome::GivenUp("unknown_kind")) };
+    if kind == Kind::Invitation {
+        return invited::deliver(post, due).await;
+    }
     let person = match post.log.load::<User>(&StreamName::user(due.person)).await {
         Ok(person) => person.state,
         Err(error) => return unreadable(error),
@@ -187,7 +187,7 @@ async fn deliver(post: &Post, due: &Due) -> Result<Outcome, SendError> {
             if user::find_secret(&person, &token.presented(purpose), now).is_err() {
                 return Ok(Outcome::GivenUp("not_good"));
             }
-            Some(token)
+            Some(token.reveal())
         }
         (Kind::Secret(_), None) => return Ok(Outcome::GivenUp("not_good")),
         (
@@ -196,16 +196,18 @@ async fn deliver(post: &Post, due: &Due) -> Result<Outcome, SendError> {
             | Kind::FactorAdded
             | Kind::FactorRemoved
             | Kind::RecoveryCodesIssued
-            | Kind::RecoveryCodeUsed,
+            | Kind::RecoveryCodeUsed
+            | Kind::Invitation,
             _,
         ) => None,
     };
-    Ok(hand_over(post, due, &person, (kind, token.as_ref())).await)
+    let Some(email) = person.email.get() else { return Ok(Outcome::GivenUp("erased")) };
+    Ok(hand_over(post, due, email, letter::write(kind, &post.app_url, token.as_deref(), &Names::default())).await)
 }
 
 /// What it means for a mail that its person could not be read: whether nobody can be, or they alone. What stands there is
 /// not repeated, since it may be personal.
-fn unreadable(error: LoadError) -> Result<Outcome, SendError> {
+pub(super) fn unreadable(error: LoadError) -> Result<Outcome, SendError> {
     match error {
         LoadError::Epoch(_)
         | LoadError::Database(_)
@@ -217,10 +219,8 @@ fn unreadable(error: LoadError) -> Result<Outcome, SendError> {
     }
 }
 
-async fn hand_over(post: &Post, due: &Due, person: &User, (kind, token): (Kind, Option<&MailedToken>)) -> Outcome {
-    let Some(email) = person.email.get() else { return Outcome::GivenUp("erased") };
+pub(super) async fn hand_over(post: &Post, due: &Due, email: &str, (subject, text): (&'static str, String)) -> Outcome {
     let Ok(to) = email.parse::<Address>() else { return Outcome::GivenUp("address") };
-    let (subject, text) = letter::write(kind, &post.app_url, token);
     let cover = Cover { from: &post.from, to: to.into(), event: due.event, recorded_at: due.recorded_at };
     let Ok(message) = letter::address(cover, subject, text) else { return Outcome::GivenUp("address") };
     match post.transport.send(due.event, &message).await {

@@ -1,7 +1,8 @@
 //! Which events want a mail, and the rows that say so until it is sent.
 
 use kisum_events::{
-    AnyEvent, DecodeError, Envelope, EventId, PasswordCause, SecretId, SecretPurpose, Timestamp, UserEvent, UserId,
+    AnyEvent, DecodeError, Envelope, EventId, InvitationEvent, PasswordCause, SecretId, SecretPurpose, Timestamp,
+    UserEvent, UserId,
 };
 use sqlx::{PgConnection, PgPool};
 use std::time::Duration;
@@ -26,10 +27,12 @@ pub(super) enum Kind {
     RecoveryCodesIssued,
     /// One of them was used.
     RecoveryCodeUsed,
+    /// A company wants them as a member.
+    Invitation,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Secret(SecretPurpose::EmailVerification),
         Self::Secret(SecretPurpose::PasswordReset),
         Self::RegistrationAttempted,
@@ -38,6 +41,7 @@ impl Kind {
         Self::FactorRemoved,
         Self::RecoveryCodesIssued,
         Self::RecoveryCodeUsed,
+        Self::Invitation,
     ];
 
     /// Its name, in rows and metrics.
@@ -50,6 +54,7 @@ impl Kind {
             Self::FactorRemoved => "factor_removed",
             Self::RecoveryCodesIssued => "recovery_codes_issued",
             Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::Invitation => "invitation",
         }
     }
 
@@ -62,7 +67,9 @@ impl Kind {
             | Self::FactorAdded
             | Self::FactorRemoved
             | Self::RecoveryCodesIssued
-            | Self::RecoveryCodeUsed => Lane::First,
+            | Self::RecoveryCodeUsed
+            // Not anybody's asking: companies that were approved send them, so many in an hour.
+            | Self::Invitation => Lane::First,
         }
     }
 
@@ -137,6 +144,16 @@ fn wanted(event: &UserEvent, recorded_at: Timestamp) -> Option<Wanted> {
     }
 }
 
+/// What an event wants to be sent to whoever is invited.
+fn wanted_of_invitation(event: &InvitationEvent) -> Option<Wanted> {
+    match event {
+        InvitationEvent::Sent { secret_id, expires_at, .. } | InvitationEvent::Resent { secret_id, expires_at, .. } => {
+            Some(Wanted { kind: Kind::Invitation, secret: Some(*secret_id), until: *expires_at })
+        }
+        InvitationEvent::Withdrawn | InvitationEvent::Accepted { .. } | InvitationEvent::Expired => None,
+    }
+}
+
 /// Why events were not taken.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TakeError {
@@ -156,11 +173,15 @@ pub(super) enum TakeError {
 pub(super) async fn take(pool: &PgPool, events: &[Envelope], now: Timestamp) -> Result<bool, TakeError> {
     let Some(last) = events.last() else { return Ok(false) };
     let mut wants = Vec::new();
-    for envelope in events.iter().filter(|envelope| envelope.stream.kind() == "user") {
-        let AnyEvent::User(event) = envelope.decode()? else { continue };
+    for envelope in events.iter().filter(|envelope| is_concerned(envelope)) {
+        let wanted = match envelope.decode()? {
+            AnyEvent::User(event) => wanted(&event, envelope.recorded_at),
+            AnyEvent::Invitation(event) => wanted_of_invitation(&event),
+            _ => None,
+        };
         let Ok(person) = envelope.stream.id().parse::<UserId>() else { continue };
         // What has expired when it is first read was written long ago: this reads the log for the first time.
-        if let Some(wanted) = wanted(&event, envelope.recorded_at).filter(|wanted| now < wanted.until) {
+        if let Some(wanted) = wanted.filter(|wanted| now < wanted.until) {
             wants.push((envelope, person, wanted));
         }
     }
@@ -222,7 +243,11 @@ async fn strangers_room(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
 
 /// Whether any of the events could want a mail, before anything is decoded.
 pub(super) fn concerns(events: &[Envelope]) -> bool {
-    events.iter().any(|envelope| envelope.stream.kind() == "user")
+    events.iter().any(is_concerned)
+}
+
+fn is_concerned(envelope: &Envelope) -> bool {
+    matches!(envelope.stream.kind(), "user" | "invitation")
 }
 
 /// How far the log was read.
@@ -239,7 +264,7 @@ pub(super) async fn read_to(pool: &PgPool) -> Result<u64, sqlx::Error> {
 pub(super) struct Due {
     /// The event that it follows from.
     pub(super) event: EventId,
-    /// To whom.
+    /// To whom; of an invitation, its own id.
     pub(super) person: UserId,
     /// What it says; none where a later program wrote it.
     pub(super) kind: Option<Kind>,
@@ -251,6 +276,13 @@ pub(super) struct Due {
     pub(super) until: Timestamp,
     /// How often sending was tried.
     pub(super) attempts: u32,
+}
+
+impl Due {
+    /// The person whose mail it is, where it is somebody's.
+    pub(super) fn user_id(&self) -> Option<UserId> {
+        (self.kind != Some(Kind::Invitation)).then_some(self.person)
+    }
 }
 
 /// Locks the mail that is due the longest in the first of these lanes that has one no other sender holds, until the

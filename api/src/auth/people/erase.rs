@@ -1,12 +1,12 @@
 //! Erasing a person: everything they have ends, and with the event that says so their key is gone (`security.md` 13).
 //!
-//! It owns what an erasure takes along, and its order: the ledger first, then one append. What it takes along is shown
+//! It owns what an erasure takes along, invitations to their address included, and its order: the ledger first, then one append. What it takes along is shown
 //! before (`Affected`) and has to be named (`security.md` 31).
 
 use super::{ledger::Entry, standing::missing};
 use crate::{
     auth::{
-        Auth,
+        Auth, companies,
         login::append_for,
         lookup::Email,
         race::{self, Outcome},
@@ -149,6 +149,9 @@ pub(in crate::auth) async fn erase(
         return Err(changed());
     }
     refuse_last(&found.memberships)?;
+    let account = signed_in::account(auth, user, &found.user.state);
+    // Before: whoever is erased has no address by which they could be found.
+    forget_invitations(auth, acting, &account, label).await?;
     let mut rest = found.memberships;
     let last = rest.split_off(rest.len().saturating_sub(MEMBERSHIPS_MAX));
     end_memberships(auth, acting, rest, label).await?;
@@ -157,7 +160,18 @@ pub(in crate::auth) async fn erase(
     // One that began at the same moment was not on the list yet; it was guarded on a person who still was.
     let left = belongings(auth, user).await?;
     end_memberships(auth, acting, left, label).await?;
+    forget_invitations(auth, acting, &account, label).await?;
     Ok(erased)
+}
+
+/// Takes back what companies have sent to the person's address.
+async fn forget_invitations(auth: &Auth, acting: &Acting, account: &str, label: &RequestLabel) -> Result<(), Problem> {
+    let begin = || {
+        let mut append = append_for(acting.actor(), label);
+        acting.guard(&mut append, None);
+        append
+    };
+    companies::forget(auth, account, begin).await
 }
 
 fn changed() -> Problem {

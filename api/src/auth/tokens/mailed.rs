@@ -1,12 +1,13 @@
-//! Secrets that go by mail: `userId.secretId.secret`, the secret derived from the rest, none of them stored.
+//! Secrets that go by mail: `userId.secretId.secret`, the secret derived from the rest, none of them stored; in invitations
+//! the invitation's id stands for the person's.
 //!
 //! A mail can be sent, and sent again, from the event alone, and a dump of the database holds no usable token
 //! (security 6). Under another `REFRESH_TOKEN_KEY` secrets that were sent go on being good: what is compared is their hash.
 
 use aws_lc_rs::{digest, hmac};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use kisum_domains::user::PresentedSecret;
-use kisum_events::{SecretId, SecretPurpose, UserId};
+use kisum_domains::{invitation::PresentedToken, user::PresentedSecret};
+use kisum_events::{InvitationId, SecretId, SecretPurpose, UserId};
 use std::{fmt, str::FromStr, sync::Arc};
 
 /// Bytes of a secret: 256 bits.
@@ -66,6 +67,39 @@ impl FromStr for MailedToken {
     }
 }
 
+/// An invitation's token: of the same form, but nobody's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::auth) struct InvitationToken(MailedToken);
+
+impl InvitationToken {
+    /// The invitation that it says it belongs to.
+    pub(in crate::auth) const fn invitation(&self) -> InvitationId {
+        InvitationId::new(self.0.user.uuid())
+    }
+
+    /// What is stored of it, as of any mailed token.
+    pub(in crate::auth) fn hash(&self) -> String {
+        self.0.hash()
+    }
+
+    /// The token as whoever is invited gets it.
+    pub(in crate::auth) fn reveal(&self) -> String {
+        self.0.reveal()
+    }
+
+    /// The token as the rules see it.
+    pub(in crate::auth) fn presented(&self) -> PresentedToken {
+        PresentedToken { secret_id: self.0.id, hash: self.hash() }
+    }
+}
+
+impl FromStr for InvitationToken {
+    type Err = NotAMailedToken;
+    fn from_str(text: &str) -> Result<Self, NotAMailedToken> {
+        text.parse().map(Self)
+    }
+}
+
 /// `REFRESH_TOKEN_KEY`, as what is mailed is derived from it.
 #[derive(Clone)]
 pub(in crate::auth) struct MailedKey(Arc<hmac::Key>);
@@ -78,9 +112,19 @@ impl MailedKey {
 
     /// The token of a secret: always the same one.
     pub(in crate::auth) fn token(&self, user: UserId, id: SecretId, purpose: SecretPurpose) -> MailedToken {
+        self.derive(purpose.name(), user, id)
+    }
+
+    /// The token of an invitation: always the same one.
+    pub(in crate::auth) fn invitation(&self, invitation: InvitationId, id: SecretId) -> InvitationToken {
+        // No purpose of a person's secret is called so.
+        InvitationToken(self.derive("invitation", UserId::new(invitation.uuid()), id))
+    }
+
+    fn derive(&self, purpose: &str, user: UserId, id: SecretId) -> MailedToken {
         let mut context = hmac::Context::with_key(&self.0);
         // No other derivation under this key begins with this, and a purpose cannot run into what follows.
-        for part in [b"mailed\0", purpose.name().as_bytes(), b"\0", user.uuid().as_bytes(), id.uuid().as_bytes()] {
+        for part in [b"mailed\0", purpose.as_bytes(), b"\0", user.uuid().as_bytes(), id.uuid().as_bytes()] {
             context.update(part);
         }
         let mut secret = [0; SECRET_BYTES];
@@ -92,7 +136,7 @@ impl MailedKey {
 #[cfg(test)]
 mod tests {
     use super::{MailedKey, MailedToken, NotAMailedToken};
-    use kisum_events::{SecretId, SecretPurpose, UserId};
+    use kisum_events::{InvitationId, SecretId, SecretPurpose, UserId};
     use uuid::Uuid;
 
     fn token(key: u8, user: u128, id: u128, purpose: SecretPurpose) -> MailedToken {
@@ -113,6 +157,10 @@ mod tests {
         ] {
             assert_ne!(other.hash(), reset.hash());
         }
+        let (key, id) = (MailedKey::new(&[7; 32]), SecretId::new(Uuid::from_u128(2)));
+        let invitation = key.invitation(InvitationId::new(Uuid::from_u128(1)), id);
+        assert_ne!(invitation.hash(), reset.hash());
+        assert_eq!(invitation, key.invitation(InvitationId::new(Uuid::from_u128(1)), id));
     }
 
     #[test]

@@ -8,5 +8,5 @@ mod mailed;
 mod refresh;
 
 pub(super) use access::{AccessTokens, IssueError};
-pub(super) use mailed::{MailedKey, MailedToken};
+pub(super) use mailed::{InvitationToken, MailedKey, MailedToken};
 pub(super) use refresh::{RefreshKey, RefreshToken};

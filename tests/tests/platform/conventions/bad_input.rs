@@ -48,7 +48,7 @@ impl Sloppy<'_> {
     fn at(&self, path: &str) -> RequestBuilder {
         let request = self.everywhere.ask(self.listener, self.method, path);
         match self.sender {
-            Sender::Anybody | Sender::RefreshToken => request,
+            Sender::Anybody | Sender::Either | Sender::RefreshToken => request,
             Sender::Person => request.bearer_auth(self.person),
             Sender::Service => request.bearer_auth(self.everywhere.service_token(self.listener, self.method, path)),
         }

@@ -61,7 +61,7 @@ async fn every_operation_names_the_token_it_wants_and_every_token_is_described()
         for (sender, method, path) in listener.operations() {
             let wanted = match sender {
                 Sender::Anybody | Sender::RefreshToken => Vec::new(),
-                Sender::Person => vec!["bearer"],
+                Sender::Person | Sender::Either => vec!["bearer"],
                 Sender::Service => vec!["serviceToken"],
             };
             let operation = documented[&(path.to_owned(), method.to_owned())];

@@ -59,7 +59,7 @@ async fn command(everywhere: &Everywhere, listener: &Listener, person: &str) -> 
     let (sender, method, path) = listener.operations().find(|it| it.1 != "DELETE" && wanted(it))?;
     let path = super::filled(path);
     let token = match sender {
-        Sender::Anybody | Sender::RefreshToken => String::new(),
+        Sender::Anybody | Sender::Either | Sender::RefreshToken => String::new(),
         Sender::Person => person.to_owned(),
         Sender::Service => everywhere.service_token(listener, method, &path),
     };

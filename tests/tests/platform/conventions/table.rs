@@ -16,6 +16,8 @@ pub(super) struct Listener {
 pub(super) enum Sender {
     /// Anybody at all.
     Anybody,
+    /// Anybody at all, or a person with an access token: which of them, the body says.
+    Either,
     /// Who holds a refresh token, in the cookie or in the body.
     RefreshToken,
     /// A person, with an access token.
@@ -77,6 +79,8 @@ pub(super) const LISTENERS: [Listener; 9] = [
                     ("GET", "/.well-known/openid-configuration"),
                 ],
             ),
+            // Whoever has no account has no token either.
+            (Sender::Either, &[("POST", "/auth/invitations/accept")]),
             (Sender::RefreshToken, &[("POST", "/auth/refresh"), ("POST", "/auth/logout")]),
             (
                 Sender::Person,
@@ -109,6 +113,10 @@ pub(super) const LISTENERS: [Listener; 9] = [
                     ("DELETE", "/companies/{company}/members/{member}/modules/{module}"),
                     ("PUT", "/companies/{company}/members/{member}/permissions/{permission}"),
                     ("DELETE", "/companies/{company}/members/{member}/permissions/{permission}"),
+                    ("GET", "/companies/{company}/invitations"),
+                    ("POST", "/companies/{company}/invitations"),
+                    ("POST", "/companies/{company}/invitations/{invitation}/resend"),
+                    ("DELETE", "/companies/{company}/invitations/{invitation}"),
                 ],
             ),
         ],
@@ -141,6 +149,9 @@ pub(super) const LISTENERS: [Listener; 9] = [
                     ("DELETE", "/internal/v1/companies/{id}/members/{membership}/modules/{module}"),
                     ("PUT", "/internal/v1/companies/{id}/members/{membership}/permissions/{permission}"),
                     ("DELETE", "/internal/v1/companies/{id}/members/{membership}/permissions/{permission}"),
+                    ("POST", "/internal/v1/companies/{id}/invitations"),
+                    ("POST", "/internal/v1/companies/{id}/invitations/{invitation}/resend"),
+                    ("DELETE", "/internal/v1/companies/{id}/invitations/{invitation}"),
                     ("DELETE", "/internal/v1/sessions/{id}"),
                     ("POST", "/internal/v1/users/{id}/suspend"),
                     ("POST", "/internal/v1/users/{id}/reactivate"),

@@ -152,7 +152,7 @@ async fn no_token_that_is_not_good_gets_past_any_operation_of_any_listener() {
         for (sender, method, path) in listener.operations() {
             let at = filled(path);
             let tokens = match sender {
-                Sender::Anybody | Sender::RefreshToken => continue,
+                Sender::Anybody | Sender::Either | Sender::RefreshToken => continue,
                 Sender::Person => {
                     let service = everywhere.service_token(listener, method, &at);
                     persons.iter().cloned().chain([("a service's", service)]).collect::<Vec<_>>()

@@ -140,7 +140,7 @@ async fn nothing_opens(scene: &Scene, person: &str, session: &str) {
     assert!(refused.is_err(), "the run-time role deletes no key by itself");
 }
 
-async fn nothing_is_found(scene: &Scene, email: &str) {
+pub(super) async fn nothing_is_found(scene: &Scene, email: &str) {
     let words = [NAME, "Zebulon", "Quartermaine", email];
     let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut looked_at = 0;

@@ -7,15 +7,15 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// A company of one test's own, with Finance.
-struct Firm<'a> {
-    scene: &'a Scene,
-    id: String,
-    slug: String,
+pub(super) struct Firm<'a> {
+    pub(super) scene: &'a Scene,
+    pub(super) id: String,
+    pub(super) slug: String,
 }
 
 impl<'a> Firm<'a> {
     /// Registered by somebody through the public route, approved, and sold Finance.
-    async fn of(scene: &'a Scene, owner: &Person) -> Self {
+    pub(super) async fn of(scene: &'a Scene, owner: &Person) -> Self {
         let slug = format!("firm-{}", new_uuid().simple());
         let token = scene.sign_in(&owner.email).await.access;
         let body = json!({ "name": "A firm", "slug": slug });
@@ -33,7 +33,7 @@ impl<'a> Firm<'a> {
     }
 
     /// Adds a member as the platform.
-    async fn member(&self, person: &Person, role: &str) -> String {
+    pub(super) async fn member(&self, person: &Person, role: &str) -> String {
         let path = format!("/internal/v1/companies/{}/members", self.id);
         let body = json!({ "userId": person.id, "tenantRole": role });
         let added = self.scene.admin(Ask::new(Method::POST, &path).body(body)).await;
@@ -41,7 +41,7 @@ impl<'a> Firm<'a> {
     }
 
     /// Asks a route of the company's administration.
-    async fn asks(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
+    pub(super) async fn asks(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
         let path = format!("/companies/{}/{path}", self.id);
         let ask = Ask::new(method, &path).company(&self.slug);
         self.scene.auth(Some(token), if let Some(body) = body { ask.body(body) } else { ask }).await
@@ -54,7 +54,7 @@ impl<'a> Firm<'a> {
 
 impl Scene {
     /// Sells a company a module and waits until Auth knows of it.
-    async fn buys(&self, company: &str, addon: &str) {
+    pub(super) async fn buys(&self, company: &str, addon: &str) {
         let path = format!("/internal/v1/companies/{company}/addons/{addon}");
         let platform = &self.visitor.platform;
         let bought =
