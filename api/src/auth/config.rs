@@ -95,6 +95,8 @@ pub(super) struct AuthConfig {
     pub(super) erasure_ledger: PathBuf,
     /// Rotations of one session's refresh token within a minute.
     pub(super) rotations_max: u64,
+    /// Whether companies change their own purchases.
+    pub(super) self_service_billing: bool,
 }
 
 impl AuthConfig {
@@ -141,6 +143,7 @@ impl AuthConfig {
         let erasure_ledger = absolute(&mut reader, "ERASURE_LEDGER");
         let (least, most, usual) = ROTATIONS_MAX;
         let rotations_max = reader.number_or("REFRESHES_PER_MINUTE_MAX", least..=most, usual);
+        let self_service_billing = on_or_off(&mut reader, "SELF_SERVICE_BILLING");
         reader.build(|| {
             Some(Self {
                 service: service?,
@@ -168,6 +171,7 @@ impl AuthConfig {
                 webauthn_rp_id: webauthn_rp_id?,
                 erasure_ledger: erasure_ledger?,
                 rotations_max: rotations_max?,
+                self_service_billing: self_service_billing?,
             })
         })
     }
@@ -252,6 +256,18 @@ fn span(reader: &mut Reader<'_>, name: &str, (least, most, usual): (u64, u64, u6
     reader.seconds_or(name, least..=most, usual)
 }
 
+/// `on`, as without it, or `off`.
+fn on_or_off(reader: &mut Reader<'_>, name: &str) -> Option<bool> {
+    match reader.optional(name).as_deref() {
+        None | Some("on") => Some(true),
+        Some("off") => Some(false),
+        Some(_) => {
+            reader.invalid(name, "on or off");
+            None
+        }
+    }
+}
+
 /// A path that means the same file wherever the process was started.
 fn absolute(reader: &mut Reader<'_>, name: &str) -> Option<PathBuf> {
     let path = PathBuf::from(reader.text(name)?);
@@ -324,6 +340,14 @@ mod tests {
         let config = AuthConfig::read(&env()).unwrap_or_else(|e| panic!("{e}"));
         let days = |span: std::time::Duration| span.as_secs() / 86_400;
         assert_eq!((config.access_ttl.as_secs(), days(config.idle_ttl), days(config.absolute_ttl)), (300, 30, 90));
+    }
+
+    #[test]
+    fn companies_buy_for_themselves_unless_it_is_off() {
+        let with = |value: &str| env().with("SELF_SERVICE_BILLING", value);
+        let is_on = |env: &Env| AuthConfig::read(env).map(|config| config.self_service_billing).ok();
+        assert_eq!((is_on(&env()), is_on(&with("on")), is_on(&with("off"))), (Some(true), Some(true), Some(false)));
+        assert_eq!(faults(&with("false")), ["SELF_SERVICE_BILLING"]);
     }
 
     #[test]

@@ -51,6 +51,7 @@ use self::{
     logs::Logs,
     lookup::LookupKey,
     passwords::Passwords,
+    peers::Peer,
     people::ErasureLedger,
     redis::Redis,
     seal::Seal,
@@ -109,6 +110,10 @@ struct Parts {
     mailed_key: MailedKey,
     /// Proofs that have begun.
     challenges: Challenges,
+    /// Who knows what companies bought.
+    core: Peer,
+    /// Whether companies change their own purchases.
+    self_service_billing: bool,
     /// The relying party of passkeys.
     passkeys: Passkeys,
     /// Erasures, outside the database.

@@ -1,16 +1,24 @@
 //! Calls to other services' internal listeners: Core, and the relays that serve the logs.
 //!
-//! It owns signing, time-outs and the fall-back to the next replica. It refuses to know what an answer means.
+//! It owns signing, time-outs and, where one only asks, the fall-back to the next replica. It refuses to know what an answer means.
 
 use crate::shared::{
+    access_position::X_ACCESS_POSITION,
+    actor::X_ACTOR_TOKEN,
     ambient::{Clock, Stopwatch},
+    config::Secret,
+    idempotency::IDEMPOTENCY_KEY,
+    request_label::X_REQUEST_ID,
     trace::{self, TRACEPARENT},
 };
+use axum::body::Bytes;
+use http::{Method, StatusCode};
 use kisum_events::TraceParent;
 use kisum_guard::ServiceSigner;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 /// Longest wait for a connection: these are neighbours.
 const CONNECT_MS_MAX: u64 = 500;
@@ -50,6 +58,32 @@ pub(super) struct Answer<T> {
     pub(super) data: T,
     /// From asking to having read it.
     pub(super) took: Duration,
+}
+
+/// A command for another service, on a person's account.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Command<'a> {
+    /// The method.
+    pub(super) method: &'a Method,
+    /// The path.
+    pub(super) path: &'a str,
+    /// The person's access token.
+    pub(super) actor_token: &'a Secret,
+    /// `Idempotency-Key`, where the person sent one.
+    pub(super) idempotency_key: Option<Uuid>,
+    /// The request's label.
+    pub(super) label: &'a str,
+}
+
+/// Whatever was answered to a command.
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// The status.
+    pub(super) status: StatusCode,
+    /// `X-Access-Position`, as it stands there.
+    pub(super) position: Option<String>,
+    /// The body.
+    pub(super) body: Bytes,
 }
 
 #[derive(Deserialize)]
@@ -136,6 +170,36 @@ impl Peer {
             path,
         );
         asking.instrument(span).await
+    }
+
+    /// Sends a command with an empty body to the first replica, once: whether it was carried out where no answer came, only
+    /// whoever sends it again under the same key can tell.
+    ///
+    /// # Errors
+    /// [`PeerError`] when no answer comes in time.
+    pub(super) async fn send(&self, command: Command<'_>, patience: Duration) -> Result<Reply, PeerError> {
+        let callee = self.callee;
+        let unreachable = |source| PeerError::Unreachable { callee, source };
+        let base = self.bases.first().ok_or(PeerError::Nobody { callee })?;
+        let Command { method, path, actor_token, idempotency_key, label } = command;
+        let here = trace::step();
+        let mut request = self
+            .http
+            .request(method.clone(), format!("{base}{path}"))
+            .bearer_auth(self.signer.token(callee, method.as_str(), path, self.clock.now()))
+            .header(X_ACTOR_TOKEN, actor_token.expose())
+            .header(X_REQUEST_ID, label)
+            .header(TRACEPARENT, here.to_string())
+            .timeout(patience);
+        if let Some(key) = idempotency_key {
+            request = request.header(IDEMPOTENCY_KEY, key.to_string());
+        }
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let position = response.headers().get(X_ACCESS_POSITION).and_then(|value| value.to_str().ok());
+        let position = position.map(str::to_owned);
+        let body = response.bytes().await.map_err(unreachable)?;
+        Ok(Reply { status, position, body })
     }
 
     async fn ask<T: DeserializeOwned>(

@@ -162,6 +162,7 @@ fn assemble(
     let (issuer, audience) = (config.jwt_issuer.clone(), config.jwt_audience.clone());
     let access_tokens = AccessTokens::new(issuer, audience, config.access_ttl, keys.clone());
     let (auth_relay, core_relay) = (peers.auth_relay, peers.core_relay);
+    let core = peers.core.clone();
     let logs = Logs { own: log.clone(), auth_relay, core_relay, clock: clock.clone() };
     let source = Arc::new(logs.clone());
     let memory = Memory::start(nats, source, verifier.clone(), clock.clone(), config.contexts_max);
@@ -208,6 +209,8 @@ fn assemble(
         challenges: Challenges::new(log.pool().clone(), limits, clock.clone()),
         passkeys: Passkeys::new(&config.webauthn_rp_id, &config.service.cors_origins)
             .map_err(failed("WEBAUTHN_RP_ID"))?,
+        core,
+        self_service_billing: config.self_service_billing,
         ledger,
         failed_signins: FailedSignins::default(),
         log,

@@ -1,6 +1,7 @@
 //! People's lifecycle on a platform of their own: everything that ends their sessions, staff who change their standing,
 //! and erasure.
 
+mod addons;
 mod erasure;
 mod invitations;
 mod members;

@@ -3,6 +3,7 @@
 //!
 //! It owns who may send them. Rules stand in `kisum_domains::{authority, membership, company}`.
 
+mod addons;
 mod alter;
 mod audit;
 mod grants;

@@ -4,6 +4,7 @@
 
 use super::{
     By, Carried, Sent,
+    addons::{__path_buy_addon, __path_give_addon_up, buy_addon, give_addon_up},
     audit::{__path_list_audit, list_audit},
     grants::{Change, change},
     grounds::Grounds,
@@ -58,6 +59,7 @@ pub(in crate::auth) fn routes() -> OpenApiRouter<Auth> {
         .routes(routes!(resend_invitation))
         .routes(routes!(withdraw_invitation))
         .routes(routes!(accept_invitation))
+        .routes(routes!(buy_addon, give_addon_up))
 }
 
 /// A person who acts for the company of the path, which `x-org` names too, by id or by slug. Whether they may, and

@@ -113,6 +113,8 @@ pub(super) const LISTENERS: [Listener; 9] = [
                     ("DELETE", "/companies/{company}/members/{member}/modules/{module}"),
                     ("PUT", "/companies/{company}/members/{member}/permissions/{permission}"),
                     ("DELETE", "/companies/{company}/members/{member}/permissions/{permission}"),
+                    ("PUT", "/companies/{company}/addons/{addon}"),
+                    ("DELETE", "/companies/{company}/addons/{addon}"),
                     ("GET", "/companies/{company}/invitations"),
                     ("POST", "/companies/{company}/invitations"),
                     ("POST", "/companies/{company}/invitations/{invitation}/resend"),

@@ -47,7 +47,7 @@ impl<'a> Firm<'a> {
         self.scene.auth(Some(token), if let Some(body) = body { ask.body(body) } else { ask }).await
     }
 
-    async fn access(&self, token: &str) -> Answer {
+    pub(super) async fn access(&self, token: &str) -> Answer {
         self.scene.auth(Some(token), Ask::get("/auth/me/access").company(&self.slug)).await
     }
 }
