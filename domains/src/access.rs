@@ -4,15 +4,16 @@
 //! anything: the same inputs at the same instant give the same answer, so caches can be thrown away.
 
 use crate::{
-    Company, Membership, Session, User,
+    Company, Holdings, Membership, Role, Session, User,
     authority::{Authority, Catalog},
     membership::MembershipStatus,
     schedule, session,
 };
 use kisum_events::{
     AccessContext, AccessOutcome, CompanyId, ContextMeta, Denied, MembershipId, ModuleEntitlement, ModuleKey,
-    PermissionKey, Position, Timestamp, UserId,
+    PermissionKey, Position, RoleId, Timestamp, UserId,
 };
+use std::collections::BTreeMap;
 
 /// What access is resolved from: states read in one snapshot, and the positions they stand at.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,8 @@ pub struct AccessInputs<'a> {
     pub company: Option<(CompanyId, &'a Company)>,
     /// Their membership of it, when there is one.
     pub membership: Option<(MembershipId, &'a Membership)>,
+    /// The named roles that the membership lists, deleted ones and others too: what counts of them is decided here.
+    pub roles: &'a BTreeMap<RoleId, Role>,
     /// The company's entitlement schedule.
     pub entitlements: &'a [ModuleEntitlement],
     /// The catalog, for what may be granted; the rest does not need it.
@@ -105,7 +108,8 @@ fn context(
     now: Timestamp,
 ) -> AccessContext {
     let owned = schedule::owned(inputs.entitlements, now);
-    let usable = |module: &ModuleKey| owned.contains(module) && membership.modules.contains_key(module);
+    let holdings = Holdings::of(membership, inputs.roles.iter().map(|(id, role)| (*id, role)));
+    let usable = |module: &ModuleKey| owned.contains(module) && holdings.has_module(module);
     AccessContext {
         user_id: inputs.user_id,
         company_id,
@@ -114,9 +118,9 @@ fn context(
         core_app_visible: schedule::basic_active(inputs.entitlements, now),
         // Maps and sets of keys iterate in order, which is the order that `AccessContext` promises.
         modules: owned.iter().filter(|module| usable(module)).cloned().collect(),
-        permissions: membership.permissions.keys().filter(|key| usable(&key.module())).cloned().collect(),
+        permissions: holdings.permissions().into_iter().filter(|key| usable(&key.module())).cloned().collect(),
         limits: schedule::limits(inputs.entitlements, now),
-        delegation: Authority::member((membership, company), &owned, inputs.catalog).rights(),
+        delegation: Authority::member((holdings.clone(), company), &owned, inputs.catalog).rights(),
         valid_until: schedule::next_change(inputs.entitlements, now),
         meta: ContextMeta {
             token_version: inputs.versions.token_version,

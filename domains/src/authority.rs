@@ -3,8 +3,8 @@
 //! It owns the rules about rank, ownership, catalog and delegation policy that every change of a membership passes, and
 //! the lists that `/auth/me/access` shows of them. It refuses to know how the catalog and the entitlements were found.
 
-use crate::{Company, company::DelegationPolicy, membership::Membership};
-use kisum_events::{CompanyId, DelegationRights, ModuleKey, PermissionKey, TenantRole};
+use crate::{Company, Holdings, company::DelegationPolicy};
+use kisum_events::{CompanyId, DelegationRights, ModuleKey, PermissionKey, RoleId, TenantRole};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,21 +28,22 @@ pub struct Catalog {
 }
 
 /// Who acts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Acting<'a> {
     /// A service, staff, or the platform itself: anything that the company owns.
     Platform,
-    /// A member of a company. The append guards the versions of membership and company.
+    /// A member of a company. The append guards the versions of membership and company, and of the roles that
+    /// [`Authority::rests_on`] names.
     Member {
-        /// Their membership.
-        membership: &'a Membership,
+        /// What they hold.
+        holdings: Holdings<'a>,
         /// What their role may grant at most.
         policy: &'a DelegationPolicy,
     },
 }
 
 /// What the acting person may do, as loaded for one command.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Authority<'a> {
     /// Who acts.
     pub acting: Acting<'a>,
@@ -109,18 +110,20 @@ impl<'a> Authority<'a> {
 
     /// What a member of a company may do.
     pub fn member(
-        (acting, company): (&'a Membership, &'a Company),
+        (acting, company): (Holdings<'a>, &'a Company),
         owned: &'a BTreeSet<ModuleKey>,
         catalog: &'a Catalog,
     ) -> Self {
-        let acting = Acting::Member { membership: acting, policy: company.policy(acting.role) };
+        let policy = company.policy(acting.membership().role);
+        let acting = Acting::Member { holdings: acting, policy };
         Self { acting, owned, catalog }
     }
 
     /// Whether a grant may be given to, or taken from, a member of `role`: superadmins over everybody, others over
     /// lower roles.
     pub(crate) fn reaches(&self, company: Option<CompanyId>, role: TenantRole) -> Result<(), Refused> {
-        let Acting::Member { membership: acting, policy: _ } = self.acting else { return Ok(()) };
+        let Acting::Member { holdings, policy: _ } = &self.acting else { return Ok(()) };
+        let acting = holdings.membership();
         if !acting.is_active() {
             return Err(Refused::ActorNotActive);
         }
@@ -137,9 +140,9 @@ impl<'a> Authority<'a> {
     /// [`Self::reaches`], for those who manage people at all.
     pub(crate) fn manages(&self, company: Option<CompanyId>, role: TenantRole) -> Result<(), Refused> {
         self.reaches(company, role)?;
-        match self.acting {
+        match &self.acting {
             Acting::Platform => Ok(()),
-            Acting::Member { membership, .. } if manages_users(membership.role) => Ok(()),
+            Acting::Member { holdings, .. } if manages_users(holdings.membership().role) => Ok(()),
             Acting::Member { .. } => Err(Refused::RoleTooLow),
         }
     }
@@ -156,12 +159,10 @@ impl<'a> Authority<'a> {
     pub(crate) fn may_grant_module(&self, module: &ModuleKey) -> Result<(), GrantRefused> {
         self.knows_module(module)?;
         self.owns(module)?;
-        let may = match self.acting {
+        let may = match &self.acting {
             Acting::Platform => true,
-            Acting::Member { membership, .. } if gives_everything(membership) => true,
-            Acting::Member { membership, policy } => {
-                membership.modules.contains_key(module) && policy.modules.contains(module)
-            }
+            Acting::Member { holdings, .. } if gives_everything(holdings) => true,
+            Acting::Member { holdings, policy } => holdings.has_module(module) && policy.modules.contains(module),
         };
         if may { Ok(()) } else { Err(GrantRefused::NotGrantable { what: module.to_string() }) }
     }
@@ -176,12 +177,12 @@ impl<'a> Authority<'a> {
         }
         let module = permission.module();
         self.owns(&module)?;
-        let may = match self.acting {
+        let may = match &self.acting {
             Acting::Platform => true,
-            Acting::Member { membership, .. } if gives_everything(membership) => true,
+            Acting::Member { holdings, .. } if gives_everything(holdings) => true,
             // Held means usable: a permission whose module they are not granted is nothing they could pass on.
-            Acting::Member { membership, policy } => {
-                let holds = membership.permissions.contains_key(permission) && membership.modules.contains_key(&module);
+            Acting::Member { holdings, policy } => {
+                let holds = holdings.has_permission(permission) && holdings.has_module(&module);
                 holds && policy.permissions.contains(permission)
             }
         };
@@ -209,11 +210,21 @@ impl<'a> Authority<'a> {
         Err(GrantRefused::ModuleNotOwned { module: module.clone() })
     }
 
+    /// The acting member's role without which a permission could not be granted, where there is one. Whoever gives
+    /// everything gives it whatever they hold.
+    pub fn rests_on(&self, permission: &PermissionKey) -> Option<RoleId> {
+        match &self.acting {
+            Acting::Platform => None,
+            Acting::Member { holdings, .. } if gives_everything(holdings) => None,
+            Acting::Member { holdings, policy: _ } => holdings.rests_on(permission),
+        }
+    }
+
     /// The same rules as lists, for the access context. They tell a client what to offer; a command decides afresh.
     pub fn rights(&self) -> DelegationRights {
-        let (can_manage_users, can_buy_addons) = match self.acting {
+        let (can_manage_users, can_buy_addons) = match &self.acting {
             Acting::Platform => (true, true),
-            Acting::Member { membership, .. } => (manages_users(membership.role), gives_everything(membership)),
+            Acting::Member { holdings, .. } => (manages_users(holdings.membership().role), gives_everything(holdings)),
         };
         let modules = self.catalog.modules.iter().filter(|module| self.may_grant_module(module).is_ok());
         let permissions = self.catalog.permissions.keys().filter(|key| self.may_grant_permission(key).is_ok());
@@ -227,8 +238,8 @@ impl<'a> Authority<'a> {
 }
 
 /// Whether somebody may grant whatever the company owns, held or not.
-fn gives_everything(membership: &Membership) -> bool {
-    membership.role == TenantRole::TenantSuperadmin
+fn gives_everything(holdings: &Holdings<'_>) -> bool {
+    holdings.membership().role == TenantRole::TenantSuperadmin
 }
 
 /// Who may add and change members: administrators and up.

@@ -1,13 +1,21 @@
 //! A person's membership of a company: stream `membership-{id}`.
 //!
-//! It owns role, standing and grants. No role implies a module, and a grant is worth something only while the company
-//! owns the module: that is `access`'s business. What holds across memberships (the last superadmin, seats) is
+//! It owns role, standing, grants and which named roles the member has. No role implies a module, and a grant is worth
+//! something only while the company owns the module: that is `access`'s business. What named roles give is `holdings`'. What holds across memberships (the last superadmin, seats) is
 //! `company`'s.
 
-use crate::authority::{Authority, GrantRefused, Refused};
-use kisum_events::{Aggregate, CompanyId, MembershipEvent, ModuleKey, PermissionKey, StreamName, TenantRole, UserId};
+use crate::{
+    Role,
+    authority::{Authority, GrantRefused, Refused},
+};
+use kisum_events::{
+    Aggregate, CompanyId, MembershipEvent, ModuleKey, PermissionKey, RoleId, StreamName, TenantRole, UserId,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// Named roles of a member at most. Access reads every one of them.
+pub const ROLES_MAX: usize = 50;
 
 /// Where a membership stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +35,7 @@ pub enum MembershipStatus {
 /// Which event gave something: the stream's version names it for ever, and the log knows its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// Version of the event in the membership's stream.
+    /// Version of the event in the stream whose state this stands in.
     pub version: u64,
 }
 
@@ -47,6 +55,8 @@ pub struct Membership {
     pub modules: BTreeMap<ModuleKey, Grant>,
     /// Permissions granted, whether usable now or dormant.
     pub permissions: BTreeMap<PermissionKey, Grant>,
+    /// Named roles assigned, deleted ones included.
+    pub roles: BTreeMap<RoleId, Grant>,
 }
 
 impl Default for Membership {
@@ -58,6 +68,7 @@ impl Default for Membership {
             status: MembershipStatus::Unknown,
             modules: BTreeMap::new(),
             permissions: BTreeMap::new(),
+            roles: BTreeMap::new(),
         }
     }
 }
@@ -71,7 +82,7 @@ impl Membership {
 
 impl Aggregate for Membership {
     type Event = MembershipEvent;
-    const STATE_SCHEMA: u16 = 1;
+    const STATE_SCHEMA: u16 = 2;
 
     fn evolve(&mut self, event: &MembershipEvent, version: u64) {
         match event {
@@ -88,6 +99,7 @@ impl Aggregate for Membership {
                 self.status = MembershipStatus::Revoked;
                 self.modules.clear();
                 self.permissions.clear();
+                self.roles.clear();
             }
             MembershipEvent::ModuleGranted { module } => {
                 self.modules.insert(module.clone(), Grant { version });
@@ -100,6 +112,12 @@ impl Aggregate for Membership {
             }
             MembershipEvent::PermissionRevoked { permission } => {
                 self.permissions.remove(permission);
+            }
+            MembershipEvent::RoleAssigned { role_id } => {
+                self.roles.insert(*role_id, Grant { version });
+            }
+            MembershipEvent::RoleUnassigned { role_id } => {
+                self.roles.remove(role_id);
             }
         }
     }
@@ -255,6 +273,12 @@ pub enum GrantError {
     /// The member is suspended: nothing is granted to who may not act.
     #[error("the member is not active")]
     NotActive,
+    /// The company has no such named role, or it was deleted.
+    #[error("there is no such role")]
+    NoSuchRole,
+    /// The member has as many named roles as a member may.
+    #[error("a member has at most {ROLES_MAX} roles")]
+    TooManyRoles,
     /// The acting person may not change this member.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -329,6 +353,51 @@ pub fn revoke_permission(
         return Ok(vec![]);
     }
     Ok(vec![MembershipEvent::PermissionRevoked { permission: permission.clone() }])
+}
+
+/// Assigns a named role, whose permissions the member holds from then on, and whatever it will give later. Each of them is
+/// one that the acting member may grant now. What is assigned already is assigned without an event.
+///
+/// # Errors
+/// [`GrantError`], naming the rule; of the role's permissions the first that may not be granted.
+pub fn assign_role(
+    state: &Membership,
+    authority: &Authority<'_>,
+    (id, role): (RoleId, &Role),
+) -> Result<Vec<MembershipEvent>, GrantError> {
+    may_receive(state, authority)?;
+    if !role.is_live() || role.company_id != state.company_id {
+        return Err(GrantError::NoSuchRole);
+    }
+    may_grant_all(authority, role)?;
+    if state.roles.contains_key(&id) {
+        return Ok(vec![]);
+    }
+    if state.roles.len() >= ROLES_MAX {
+        return Err(GrantError::TooManyRoles);
+    }
+    Ok(vec![MembershipEvent::RoleAssigned { role_id: id }])
+}
+
+/// Takes a named role back, live or deleted. What is not assigned is taken back without an event.
+///
+/// # Errors
+/// [`GrantError`], naming the rule.
+pub fn unassign_role(
+    state: &Membership,
+    authority: &Authority<'_>,
+    (id, role): (RoleId, &Role),
+) -> Result<Vec<MembershipEvent>, GrantError> {
+    may_lose(state, authority, || may_grant_all(authority, role))?;
+    if !state.roles.contains_key(&id) {
+        return Ok(vec![]);
+    }
+    Ok(vec![MembershipEvent::RoleUnassigned { role_id: id }])
+}
+
+/// Whether the acting person may grant everything that a role gives now.
+fn may_grant_all(authority: &Authority<'_>, role: &Role) -> Result<(), GrantRefused> {
+    role.permissions.keys().try_for_each(|permission| authority.may_grant_permission(permission))
 }
 
 fn may_receive(state: &Membership, authority: &Authority<'_>) -> Result<(), GrantError> {

@@ -51,6 +51,7 @@ impl Named {
         match envelope.stream.kind() {
             "user" | "staff" => Some(Self::User(id.parse().ok()?)),
             "company" | "subscription" => Some(Self::Company(id.parse().ok()?)),
+            "role" => Some(Self::Company(envelope.company_id?)),
             "membership" => {
                 // Whatever happens to a membership, known or not, concerns it and whoever was not known to have it.
                 let user = match envelope.decode() {
@@ -95,7 +96,7 @@ impl Named {
 #[cfg(test)]
 mod tests {
     use super::Named;
-    use crate::samples::{company, envelope, membership, permission_revoked, session, subject, user, wall};
+    use crate::samples::{company, envelope, membership, permission_revoked, role, session, subject, user, wall};
     use kisum_events::{Log, StreamName};
     use serde_json::{Value, json};
 
@@ -123,7 +124,12 @@ mod tests {
         let mut event = permission_revoked(2, 1, 4, 1);
         event.event_type = "membership.transferred".to_owned();
         let expected = Named::Membership { id: membership(4), company: Some(company(1)), user: None };
+        let role = StreamName::role(role(5));
         assert_eq!(Named::by(&event), expected);
+        let mut event = envelope(Log::Auth, 2, 1, &role, ("role.frozen", Some(company(1)), json!({})));
+        assert_eq!(Named::by(&event), Named::Company(company(1)));
+        event.company_id = None;
+        assert_eq!(Named::by(&event), Named::Everybody);
         let session_event = named(&StreamName::session(session(3)), "session.narrowed", json!({}));
         assert_eq!(session_event, Named::Everybody);
         let other = named(&StreamName::from_stored("vault-7".to_owned()), "vault.opened", json!({}));

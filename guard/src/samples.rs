@@ -7,7 +7,7 @@ use crate::{
 };
 use kisum_events::{
     AccessContext, AccessSubject, AsOf, CompanyId, ContextMeta, Cursor, DelegationRights, Envelope, Head, Limits, Log,
-    MembershipId, Position, SessionId, StreamName, TenantRole, Timestamp, UserId,
+    MembershipId, Position, RoleId, SessionId, StreamName, TenantRole, Timestamp, UserId,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -27,6 +27,10 @@ pub(crate) fn company(n: u128) -> CompanyId {
 
 pub(crate) fn membership(n: u128) -> MembershipId {
     MembershipId::new(Uuid::from_u128(0x4_0000 + n))
+}
+
+pub(crate) fn role(n: u128) -> RoleId {
+    RoleId::new(Uuid::from_u128(0x5_0000 + n))
 }
 
 pub(crate) fn wall() -> Timestamp {

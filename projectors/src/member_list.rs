@@ -84,7 +84,9 @@ fn change_of(recorded: &Recorded<'_>) -> Option<Change> {
         MembershipEvent::ModuleGranted { .. }
         | MembershipEvent::ModuleRevoked { .. }
         | MembershipEvent::PermissionGranted { .. }
-        | MembershipEvent::PermissionRevoked { .. } => None,
+        | MembershipEvent::PermissionRevoked { .. }
+        | MembershipEvent::RoleAssigned { .. }
+        | MembershipEvent::RoleUnassigned { .. } => None,
     }
 }
 

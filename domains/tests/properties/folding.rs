@@ -2,13 +2,14 @@
 //! everything at once gives. A stored state is split into its public and its sealed part, as the log stores it.
 
 use crate::story::{
-    any_entitlement, any_instant, any_limits, any_module, any_permission, any_role, company, event, key, member, user,
+    any_entitlement, any_instant, any_limits, any_module, any_permission, any_role, company, event, key, member, role,
+    user,
 };
-use kisum_domains::{Company, Keyring, Membership, Module, Package, Session, Subscription, User};
+use kisum_domains::{Company, Keyring, Membership, Module, Package, Role, Session, Subscription, User};
 use kisum_events::{
     Aggregate, AuthMethod, CompanyEvent, EntitlementCause, FactorId, FactorKind, FactorMaterial, KeyringEvent,
-    MembershipEvent, ModuleEvent, PackageEvent, PasswordCause, PublicKey, Sealed, SessionEndCause, SessionEvent,
-    SigningAlgorithm, SubscriptionEvent, UserEvent,
+    MembershipEvent, ModuleEvent, PackageEvent, PasswordCause, PublicKey, RoleEvent, Sealed, SessionEndCause,
+    SessionEvent, SigningAlgorithm, SubscriptionEvent, UserEvent,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Map, Value};
@@ -144,6 +145,26 @@ fn membership_event() -> impl Strategy<Value = MembershipEvent> {
         any_module().prop_map(|module| MembershipEvent::ModuleRevoked { module }),
         any_permission().prop_map(|permission| MembershipEvent::PermissionGranted { permission }),
         any_permission().prop_map(|permission| MembershipEvent::PermissionRevoked { permission }),
+        (1_u8..4).prop_map(|number| MembershipEvent::RoleAssigned { role_id: role(number) }),
+        (1_u8..4).prop_map(|number| MembershipEvent::RoleUnassigned { role_id: role(number) }),
+    ]
+}
+
+fn role_event() -> impl Strategy<Value = RoleEvent> {
+    let permissions = || vec(any_permission(), 0..4);
+    prop_oneof![
+        (text(), permissions()).prop_map(|(name, permissions)| RoleEvent::Created {
+            company_id: company(),
+            name,
+            permissions
+        }),
+        (option::of(text()), permissions(), permissions()).prop_map(|(name, added, removed)| RoleEvent::Changed {
+            previous_name: name.clone(),
+            name,
+            added,
+            removed
+        }),
+        Just(RoleEvent::Deleted),
     ]
 }
 
@@ -231,6 +252,11 @@ proptest! {
     #[test]
     fn a_membership_folds_alike(events in vec(membership_event(), 0..16)) {
         folds_alike::<Membership>(&events)?;
+    }
+
+    #[test]
+    fn a_role_folds_alike(events in vec(role_event(), 0..12)) {
+        folds_alike::<Role>(&events)?;
     }
 
     #[test]

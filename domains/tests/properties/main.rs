@@ -2,6 +2,7 @@
 
 mod folding;
 mod members;
+mod privileges;
 mod purchases;
 mod resolution;
 mod rotation;

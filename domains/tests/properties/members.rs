@@ -2,7 +2,7 @@
 
 use crate::story::{any_role, company as firm, member, user};
 use kisum_domains::{
-    Authority, Catalog, Company, Membership,
+    Authority, Catalog, Company, Holdings, Membership,
     company::{self, MembersError},
     membership::{self, ChangeMembershipError, CreateMembership, MembershipStatus},
 };
@@ -56,7 +56,7 @@ impl World {
         let (owned, catalog) = (BTreeSet::new(), Catalog::default());
         let acting = command.by.map(|number| self.member(number));
         let authority = match &acting {
-            Some(acting) => Authority::member((acting, &self.company), &owned, &catalog),
+            Some(acting) => Authority::member((Holdings::of(acting, []), &self.company), &owned, &catalog),
             None => Authority::platform(&owned, &catalog),
         };
         let before = self.member(command.on);

@@ -2,22 +2,25 @@
 
 use crate::story::{
     MODULES, PERMISSIONS, SECONDS, any_entitlement, any_module, any_permission, any_role, at, company, key, member,
-    user,
+    role, user,
 };
 use kisum_domains::{
-    Catalog, Company, Membership, PermissionStanding, Session, User,
+    Catalog, Company, Membership, PermissionStanding, Role, Session, User,
     access::{self, AccessInputs, AccessVersions},
+    role::RoleStatus,
 };
 use kisum_events::{
-    AccessContext, Aggregate, AuthMethod, CompanyEvent, MembershipEvent, ModuleEntitlement, ModuleKey, Sealed,
-    SessionEvent, TenantRole, UserEvent,
+    AccessContext, Aggregate, AuthMethod, CompanyEvent, CompanyId, MembershipEvent, ModuleEntitlement, ModuleKey,
+    RoleEvent, RoleId, Sealed, SessionEvent, TenantRole, UserEvent,
 };
-use proptest::{collection::vec, prelude::*};
+use proptest::{bool, collection::vec, prelude::*};
+use std::collections::BTreeMap;
 
 /// What varies: the grants, the role and the schedule. Everybody is active throughout.
 #[derive(Debug)]
 struct World {
     membership: Membership,
+    roles: BTreeMap<RoleId, Role>,
     entitlements: Vec<ModuleEntitlement>,
 }
 
@@ -26,12 +29,20 @@ fn any_world() -> impl Strategy<Value = World> {
         prop_oneof![
             any_module().prop_map(|module| MembershipEvent::ModuleGranted { module }),
             any_permission().prop_map(|permission| MembershipEvent::PermissionGranted { permission }),
+            (1_u8..4).prop_map(|number| MembershipEvent::RoleAssigned { role_id: role(number) }),
         ],
         0..8,
     );
-    (any_role(), grants, vec(any_entitlement(), 0..8)).prop_map(|(role, grants, entitlements)| {
-        let created = created(role);
-        World { membership: folded(std::iter::once(created).chain(grants)), entitlements }
+    // Some are of another company, and some were deleted.
+    let roles = vec((1_u8..4, any_permission(), bool::weighted(0.8), bool::weighted(0.8)), 0..6);
+    (any_role(), grants, roles, vec(any_entitlement(), 0..8)).prop_map(|(standing, grants, roles, entitlements)| {
+        let created = created(standing);
+        let roles = roles.into_iter().map(|(number, permission, is_theirs, is_live)| {
+            let company_id = if is_theirs { company() } else { CompanyId::new(user(7).uuid()) };
+            let created = RoleEvent::Created { company_id, name: "r".to_owned(), permissions: vec![permission] };
+            (role(number), folded(std::iter::once(created).chain((!is_live).then_some(RoleEvent::Deleted))))
+        });
+        World { membership: folded(std::iter::once(created).chain(grants)), roles: roles.collect(), entitlements }
     })
 }
 
@@ -70,6 +81,7 @@ impl World {
             session: &session,
             company: Some((company(), &firm)),
             membership: Some((member(1), &self.membership)),
+            roles: &self.roles,
             entitlements: &self.entitlements,
             catalog: &Catalog {
                 modules: MODULES.iter().copied().map(key).collect(),
@@ -106,7 +118,13 @@ proptest! {
         for permission in &context.permissions {
             let module = permission.module();
             prop_assert!(world.owns(&module, now) && world.membership.modules.contains_key(&module));
-            prop_assert!(world.membership.permissions.contains_key(permission));
+            let by_role = world.roles.iter().any(|(id, role)| {
+                world.membership.roles.contains_key(id)
+                    && role.status == RoleStatus::Live
+                    && role.company_id == Some(company())
+                    && role.permissions.contains_key(permission)
+            });
+            prop_assert!(world.membership.permissions.contains_key(permission) || by_role);
             prop_assert_eq!(access::check(&context, permission), Ok(()));
         }
         for module in MODULES.iter().copied().map(key::<ModuleKey>) {

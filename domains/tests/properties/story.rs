@@ -1,7 +1,7 @@
 //! Names and instants that generated sequences draw from: few, so that they collide.
 
 use kisum_events::{
-    CompanyId, EntitlementSource, EventId, Limits, MembershipId, ModuleEntitlement, ModuleKey, PermissionKey,
+    CompanyId, EntitlementSource, EventId, Limits, MembershipId, ModuleEntitlement, ModuleKey, PermissionKey, RoleId,
     SourceKind, TenantRole, Timestamp, UserId,
 };
 use proptest::{prelude::*, sample::select};
@@ -32,6 +32,10 @@ pub(crate) fn company() -> CompanyId {
 
 pub(crate) fn member(number: u8) -> MembershipId {
     id(3, number)
+}
+
+pub(crate) fn role(number: u8) -> RoleId {
+    id(5, number)
 }
 
 pub(crate) fn event(number: u8) -> EventId {

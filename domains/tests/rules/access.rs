@@ -1,14 +1,15 @@
 //! Resolution of access: the order of the checks, and what a context holds.
 
-use crate::given::{at, catalog, company, given, key, member, user};
+use crate::given::{at, catalog, company, given, key, member, role, user};
 use kisum_domains::{
-    Catalog, Company, Membership, Session, User,
+    Catalog, Company, Membership, Role, Session, User,
     access::{self, AccessInputs, AccessVersions, Resolution},
 };
 use kisum_events::{
     AccessContext, AccessOutcome, AuthMethod, CompanyEvent, Denied, EntitlementSource, Limits, MembershipEvent,
-    ModuleEntitlement, Sealed, SessionEndCause, SessionEvent, SourceKind, TenantRole, UserEvent,
+    ModuleEntitlement, RoleEvent, RoleId, Sealed, SessionEndCause, SessionEvent, SourceKind, TenantRole, UserEvent,
 };
+use std::collections::BTreeMap;
 
 /// Everything that access is resolved from. As built, all is well: Ada, a USER of a company that owns Basic and
 /// Finance, holds Finance and Market with a permission in each.
@@ -17,6 +18,7 @@ struct World {
     session: Session,
     company: Option<Company>,
     membership: Option<Membership>,
+    roles: BTreeMap<RoleId, Role>,
     entitlements: Vec<ModuleEntitlement>,
     catalog: Catalog,
 }
@@ -75,6 +77,7 @@ fn world() -> World {
         session: given::<Session>([started()]).state,
         company: Some(given::<Company>(approved()).state),
         membership: Some(given::<Membership>(membership_of(1, 1, TenantRole::User)).state),
+        roles: BTreeMap::new(),
         entitlements: vec![entry("basic", 0, None), entry("finance", 0, Some(500))],
         catalog: catalog(),
     }
@@ -88,6 +91,7 @@ impl World {
             session: &self.session,
             company: self.company.as_ref().map(|state| (company(1), state)),
             membership: self.membership.as_ref().map(|state| (member(1), state)),
+            roles: &self.roles,
             entitlements: &self.entitlements,
             catalog: &self.catalog,
             versions: AccessVersions { entitlement_version: 7, access_version: 42, token_version: 3 },
@@ -150,6 +154,30 @@ fn a_lost_module_leaves_its_grants_dormant_and_a_regained_one_revives_them() {
     assert!(!world.context_at(500).holds("finance.bills.read"));
     assert_eq!(world.context_at(500).valid_until, Some(at(700)));
     assert!(world.context_at(700).holds("finance.bills.read"));
+}
+
+fn named_role(number: u8, permissions: &[&str]) -> RoleEvent {
+    let permissions = permissions.iter().map(|text| key(text)).collect();
+    RoleEvent::Created { company_id: company(number), name: "Bookkeepers".into(), permissions }
+}
+
+#[test]
+fn what_a_role_gives_is_held_while_the_member_has_it_and_its_module() {
+    let mut world = world().with_membership(MembershipEvent::RoleAssigned { role_id: role(1) });
+    let created = || named_role(1, &["finance.bills.create", "finance.bills.read", "basic.events.read"]);
+    world.roles.insert(role(1), given::<Role>([created()]).state);
+    assert_eq!(world.context_at(10).permissions, [key("finance.bills.create"), key("finance.bills.read")]);
+
+    let removed = vec![key("finance.bills.create")];
+    let narrowed = RoleEvent::Changed { name: None, previous_name: None, added: vec![], removed };
+    for narrowed in [narrowed, RoleEvent::Deleted] {
+        world.roles.insert(role(1), given::<Role>([created(), narrowed]).state);
+        assert_eq!(world.context_at(10).permissions, [key("finance.bills.read")]);
+    }
+    // One of another company, and one that the member does not have.
+    world.roles.insert(role(1), given::<Role>([named_role(2, &["finance.bills.create"])]).state);
+    world.roles.insert(role(2), given::<Role>([created()]).state);
+    assert_eq!(world.context_at(10).permissions, [key("finance.bills.read")]);
 }
 
 #[test]

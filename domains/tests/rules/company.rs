@@ -2,7 +2,7 @@
 
 use crate::given::{catalog, company as firm, given, key, keys, member, user};
 use kisum_domains::{
-    Authority, Membership,
+    Authority, Holdings, Membership,
     authority::{GrantRefused, Refused},
     company::{
         self, Company, CompanyStandingError, CompanyStatus, DelegationPolicy, MembersError, RegisterCompany,
@@ -192,7 +192,10 @@ fn a_superadmin_or_the_platform_sets_what_a_role_may_grant_at_most_and_nobody_el
     };
     let company = given::<Company>([registered()]).state;
     let superadmin = of(TenantRole::TenantSuperadmin, firm(1));
-    for by in [Authority::platform(&owned, &catalog), Authority::member((&superadmin, &company), &owned, &catalog)] {
+    for by in [
+        Authority::platform(&owned, &catalog),
+        Authority::member((Holdings::of(&superadmin, []), &company), &owned, &catalog),
+    ] {
         for role in [TenantRole::Admin, TenantRole::Manager] {
             given::<Company>([registered()])
                 .when(|state| company::set_policy(state, firm(1), &by, (role, wanted())))
@@ -216,13 +219,13 @@ fn a_superadmin_or_the_platform_sets_what_a_role_may_grant_at_most_and_nobody_el
     }
     for role in [TenantRole::Admin, TenantRole::Manager, TenantRole::User] {
         let acting = of(role, firm(1));
-        let by = Authority::member((&acting, &company), &owned, &catalog);
+        let by = Authority::member((Holdings::of(&acting, []), &company), &owned, &catalog);
         given::<Company>([registered()])
             .when(|state| company::set_policy(state, firm(1), &by, (TenantRole::Manager, wanted())))
             .refused(SetPolicyError::Refused(Refused::RoleTooLow));
     }
     let stranger = of(TenantRole::TenantSuperadmin, firm(2));
-    let by = Authority::member((&stranger, &company), &owned, &catalog);
+    let by = Authority::member((Holdings::of(&stranger, []), &company), &owned, &catalog);
     given::<Company>([registered()])
         .when(|state| company::set_policy(state, firm(1), &by, (TenantRole::Manager, wanted())))
         .refused(SetPolicyError::Refused(Refused::OtherCompany));

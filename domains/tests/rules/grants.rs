@@ -2,7 +2,7 @@
 
 use crate::given::{catalog, company, given, key, keys, user};
 use kisum_domains::{
-    Authority, Catalog, Company, Membership,
+    Authority, Catalog, Company, Holdings, Membership,
     authority::{GrantRefused, Refused},
     membership::{self, Grant, GrantError},
 };
@@ -38,7 +38,7 @@ fn owned() -> Owned {
 
 impl Owned {
     fn by<'a>(&'a self, acting: &'a Membership) -> Authority<'a> {
-        Authority::member((acting, &self.company), &self.modules, &self.catalog)
+        Authority::member((Holdings::of(acting, []), &self.company), &self.modules, &self.catalog)
     }
 
     fn by_platform(&self) -> Authority<'_> {
@@ -137,9 +137,12 @@ fn below_superadmin_one_grants_and_takes_what_one_holds_and_the_policy_of_one_s_
     let without_module = member(TenantRole::Manager, [permission_granted(read)]);
     let admin = member(TenantRole::Admin, [module_granted("finance"), permission_granted(read)]);
     let other = with_policy(&[create]);
-    for (by, what) in
-        [(by, create), (other.by(&manager), read), (company.by(&without_module), read), (company.by(&admin), read)]
-    {
+    for (by, what) in [
+        (by.clone(), create),
+        (other.by(&manager), read),
+        (company.by(&without_module), read),
+        (company.by(&admin), read),
+    ] {
         given::<Membership>([created(TenantRole::User)])
             .when(|state| membership::grant_permission(state, &by, &key(what)))
             .refused(refused(what));

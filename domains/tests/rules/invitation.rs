@@ -2,7 +2,7 @@
 
 use crate::given::{at, catalog, company, given, key, keys, member, user};
 use kisum_domains::{
-    Authority, Catalog, Company, Invitation, Membership,
+    Authority, Catalog, Company, Holdings, Invitation, Membership,
     authority::{GrantRefused, Refused},
     invitation::{
         self, AcceptInvitation, AcceptInvitationError, Acceptance, GOOD_FOR, NewToken, NotGood, PresentedToken,
@@ -98,7 +98,7 @@ fn setting() -> Setting {
 
 impl Setting {
     fn by<'a>(&'a self, acting: &'a Membership) -> Authority<'a> {
-        Authority::member((acting, &self.company), &self.owned, &self.catalog)
+        Authority::member((Holdings::of(acting, []), &self.company), &self.owned, &self.catalog)
     }
 
     fn by_platform(&self) -> Authority<'_> {

@@ -11,6 +11,7 @@ mod keyring;
 mod members;
 mod password;
 mod refresh;
+mod roles;
 mod schedule;
 mod session;
 mod shapes;

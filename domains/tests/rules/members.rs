@@ -2,7 +2,7 @@
 
 use crate::given::{catalog, company, given, keys, user};
 use kisum_domains::{
-    Authority, Catalog, Company, Membership,
+    Authority, Catalog, Company, Holdings, Membership,
     authority::Refused,
     membership::{self, ChangeMembershipError, CreateMembership, MembershipStatus},
 };
@@ -40,7 +40,7 @@ fn owned() -> Owned {
 
 impl Owned {
     fn by<'a>(&'a self, acting: &'a Membership) -> Authority<'a> {
-        Authority::member((acting, &self.company), &self.modules, &self.catalog)
+        Authority::member((Holdings::of(acting, []), &self.company), &self.modules, &self.catalog)
     }
 
     fn by_platform(&self) -> Authority<'_> {

@@ -1,12 +1,15 @@
-//! The shape in which the states of people, sessions and invitations are stored: one golden file for each schema.
+//! The shape in which the states of people, sessions, memberships, roles and invitations are stored: one golden file for
+//! each schema.
 //!
 //! An earlier program that reads a state of a later shape under the same number drops what it does not know, and writes
 //! what is left: second factors among it. Under another number it folds the events, and refuses those that it does not
 //! know. So whoever changes a shape raises `STATE_SCHEMA` and adds a file; one that was released never changes.
 
-use crate::given::{at, company, key, member, user as person};
+use crate::given::{at, company, key, member, role, user as person};
 use kisum_domains::{
     invitation::{Invitation, InvitationStatus},
+    membership::{Grant, Membership, MembershipStatus},
+    role::{Role, RoleStatus},
     session::{Predecessor, Session, SessionStatus},
     user::{Factor, MailedSecret, RequestedCompany, User, UserStatus},
 };
@@ -95,6 +98,32 @@ fn invitations() -> Vec<Invitation> {
     ]
 }
 
+/// As [`users`].
+fn memberships() -> Vec<Membership> {
+    let known = Membership {
+        company_id: Some(company(1)),
+        user_id: Some(person(1)),
+        role: TenantRole::Manager,
+        status: MembershipStatus::Active,
+        modules: [(key("finance"), Grant { version: 2 })].into(),
+        permissions: [(key("finance.bills.read"), Grant { version: 3 })].into(),
+        roles: [(role(1), Grant { version: 4 })].into(),
+    };
+    let standing = |status| Membership { status, ..Membership::default() };
+    vec![Membership::default(), known, standing(MembershipStatus::Suspended), standing(MembershipStatus::Revoked)]
+}
+
+/// As [`users`].
+fn roles() -> Vec<Role> {
+    let known = Role {
+        company_id: Some(company(1)),
+        name: "Bookkeepers".into(),
+        status: RoleStatus::Live,
+        permissions: [(key("finance.bills.read"), Grant { version: 1 })].into(),
+    };
+    vec![Role::default(), known, Role { status: RoleStatus::Deleted, ..Role::default() }]
+}
+
 /// Holds states of every kind against the file of their schema, both ways.
 fn assert_as_stored<A: Aggregate + PartialEq + std::fmt::Debug>(name: &str, states: Vec<A>) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden");
@@ -134,4 +163,14 @@ fn a_session_s_state_changes_its_shape_only_with_its_number() {
 #[test]
 fn an_invitation_s_state_changes_its_shape_only_with_its_number() {
     assert_as_stored("invitation", invitations());
+}
+
+#[test]
+fn a_membership_s_state_changes_its_shape_only_with_its_number() {
+    assert_as_stored("membership", memberships());
+}
+
+#[test]
+fn a_role_s_state_changes_its_shape_only_with_its_number() {
+    assert_as_stored("role", roles());
 }

@@ -2,8 +2,8 @@
 
 use crate::{
     AddonEvent, CompanyEvent, CompanyId, DecodeError, Effect, InvitationEvent, KeyringEvent, LogEvent, MembershipEvent,
-    ModuleEvent, PackageEvent, Position, SessionEvent, SigninEvent, StaffEvent, StreamName, SubscriptionEvent,
-    Upcaster, UserEvent, UserId, decode::Stored,
+    ModuleEvent, PackageEvent, Position, RoleEvent, SessionEvent, SigninEvent, StaffEvent, StreamName,
+    SubscriptionEvent, Upcaster, UserEvent, UserId, decode::Stored,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -130,6 +130,8 @@ pub enum AnyEvent {
     Signin(SigninEvent),
     /// `invitation.*`
     Invitation(InvitationEvent),
+    /// `role.*`
+    Role(RoleEvent),
 }
 
 impl AnyEvent {
@@ -162,6 +164,7 @@ impl AnyEvent {
             Some(("staff", _)) => read(stored, Self::Staff),
             Some(("signin", _)) => read(stored, Self::Signin),
             Some(("invitation", _)) => read(stored, Self::Invitation),
+            Some(("role", _)) => read(stored, Self::Role),
             _ => Err(DecodeError::UnknownType { position, event_type: event_type.to_owned() }),
         }
     }

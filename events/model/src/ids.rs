@@ -65,6 +65,10 @@ id!(
     MembershipId
 );
 id!(
+    /// One named role of one company.
+    RoleId
+);
+id!(
     /// One append: the same id twice is the same append, so that it may be sent again after a lost answer.
     RequestId
 );

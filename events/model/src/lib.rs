@@ -17,6 +17,7 @@ mod keyring;
 mod keys;
 mod membership;
 mod position;
+mod role;
 mod sealed;
 mod sequence;
 mod session;
@@ -38,12 +39,15 @@ pub use decode::{DecodeError, UpcastError, Upcaster, decode_as};
 pub use envelope::{Actor, Envelope, Meta, RecordedEvent};
 pub use epoch::LogEvent;
 pub use event::{Aggregate, AnyEvent, Encoded, Event};
-pub use ids::{CompanyId, EventId, FactorId, InvitationId, MembershipId, RequestId, SecretId, SessionId, UserId};
+pub use ids::{
+    CompanyId, EventId, FactorId, InvitationId, MembershipId, RequestId, RoleId, SecretId, SessionId, UserId,
+};
 pub use invitation::{InvitationEvent, InvitedGrants};
 pub use keyring::{KeyringEvent, PublicKey, SigningAlgorithm};
 pub use keys::{AddonKey, InvalidKey, KeyId, ModuleKey, PackageKey, PermissionKey, Slug};
 pub use membership::{MembershipEvent, TenantRole};
 pub use position::{AsOf, Class, Cursor, Effect, Log, Position};
+pub use role::RoleEvent;
 pub use sealed::Sealed;
 pub use sequence::{Sequence, Step, View};
 pub use session::{AuthMethod, SessionEndCause, SessionEvent};

@@ -1,6 +1,6 @@
 //! Events of a membership: stream `membership-{id}`, claim on company and person.
 
-use crate::{CompanyId, ModuleKey, PermissionKey, UserId, event::events};
+use crate::{CompanyId, ModuleKey, PermissionKey, RoleId, UserId, event::events};
 use serde::{Deserialize, Serialize};
 
 /// A person's standing in a company, lowest first, so that `<` compares rank. No role implies a module.
@@ -64,6 +64,16 @@ events! {
             /// Which.
             permission: PermissionKey,
         },
+        /// The member holds whatever a named role gives, for as long as it does.
+        RoleAssigned = "membership.role_assigned" Widens {
+            /// Which.
+            role_id: RoleId,
+        },
+        /// No longer.
+        RoleUnassigned = "membership.role_unassigned" Narrows {
+            /// Which.
+            role_id: RoleId,
+        },
     }
 }
 
@@ -78,6 +88,8 @@ const fn company_of(event: &MembershipEvent) -> Option<CompanyId> {
         | MembershipEvent::ModuleGranted { .. }
         | MembershipEvent::ModuleRevoked { .. }
         | MembershipEvent::PermissionGranted { .. }
-        | MembershipEvent::PermissionRevoked { .. } => None,
+        | MembershipEvent::PermissionRevoked { .. }
+        | MembershipEvent::RoleAssigned { .. }
+        | MembershipEvent::RoleUnassigned { .. } => None,
     }
 }

@@ -1,6 +1,8 @@
 //! Names of streams: one stream per aggregate, `{kind}-{id}`.
 
-use crate::{AddonKey, CompanyId, InvitationId, MembershipId, ModuleKey, PackageKey, SessionId, Timestamp, UserId};
+use crate::{
+    AddonKey, CompanyId, InvitationId, MembershipId, ModuleKey, PackageKey, RoleId, SessionId, Timestamp, UserId,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -28,6 +30,10 @@ impl StreamName {
     /// The stream of a membership.
     pub fn membership(id: MembershipId) -> Self {
         Self(format!("membership-{id}"))
+    }
+    /// The stream of a company's named role.
+    pub fn role(id: RoleId) -> Self {
+        Self(format!("role-{id}"))
     }
     /// The stream of a catalog module, in the core log.
     pub fn module(key: &ModuleKey) -> Self {

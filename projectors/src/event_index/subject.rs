@@ -102,8 +102,12 @@ fn named_in(event: &AnyEvent) -> Option<UserId> {
             | MembershipEvent::ModuleGranted { .. }
             | MembershipEvent::ModuleRevoked { .. }
             | MembershipEvent::PermissionGranted { .. }
-            | MembershipEvent::PermissionRevoked { .. },
+            | MembershipEvent::PermissionRevoked { .. }
+            | MembershipEvent::RoleAssigned { .. }
+            | MembershipEvent::RoleUnassigned { .. },
         )
+        // Whoever is assigned one has an event of their own.
+        | AnyEvent::Role(_)
         | AnyEvent::Module(_)
         | AnyEvent::Package(_)
         | AnyEvent::Addon(_)

@@ -8,14 +8,14 @@ use super::{
     snapshot::{Question, Snapshot, StateRow},
 };
 use kisum_domains::{
-    Catalog, Company, Membership, Session, User,
+    Catalog, Company, Membership, Role, Session, User,
     access::{AccessInputs, AccessVersions},
     session,
 };
-use kisum_events::{Aggregate, Cursor, ModuleEntitlement, Position, Timestamp, UserId};
+use kisum_events::{Aggregate, Cursor, ModuleEntitlement, Position, RoleId, Timestamp, UserId};
 use kisum_log::{EventLog, LoadError};
 use serde::de::DeserializeOwned;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Why a row cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,8 @@ pub(super) struct States {
     pub(super) company: Option<Company>,
     /// The membership, where there is one.
     pub(super) membership: Option<Membership>,
+    /// The named roles that the membership lists.
+    pub(super) roles: BTreeMap<RoleId, Role>,
     /// What the company owns and when.
     pub(super) entitlements: Vec<ModuleEntitlement>,
     /// What exists to be granted.
@@ -83,6 +85,7 @@ impl States {
             session: state(log, snapshot.session.as_ref()).await?.unwrap_or_default(),
             company: state(log, snapshot.company.as_ref()).await?,
             membership: state(log, snapshot.membership.as_ref()).await?,
+            roles: BTreeMap::new(),
             entitlements,
             catalog: snapshot.catalog.clone().unwrap_or_default(),
             entitlement_version,
@@ -103,6 +106,7 @@ impl States {
             session: &self.session,
             company: snapshot.company_id().zip(self.company.as_ref()),
             membership: snapshot.membership_id().zip(self.membership.as_ref()),
+            roles: &self.roles,
             entitlements: &self.entitlements,
             catalog: &self.catalog,
             versions: AccessVersions {

@@ -16,7 +16,7 @@ use crate::{
         problem::{Problem, reason},
     },
 };
-use kisum_domains::{Authority, Catalog, Company, Membership, membership::MembershipStatus};
+use kisum_domains::{Authority, Catalog, Company, Holdings, Membership, membership::MembershipStatus};
 use kisum_events::{Actor, CompanyId, Cursor, Log, MembershipId, ModuleKey, Position, StreamName};
 use kisum_guard::XOrg;
 use kisum_log::{Append, Loaded};
@@ -110,7 +110,8 @@ impl Grounds {
     pub(super) fn authority(&self) -> Authority<'_> {
         match &self.acting {
             Acting::Member(membership) => {
-                Authority::member((&membership.state, &self.company.state), &self.owned, &self.catalog)
+                let holdings = Holdings::of(&membership.state, []);
+                Authority::member((holdings, &self.company.state), &self.owned, &self.catalog)
             }
             Acting::Platform => Authority::platform(&self.owned, &self.catalog),
         }

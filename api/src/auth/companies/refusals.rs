@@ -7,7 +7,7 @@ use crate::{
 use kisum_domains::{
     authority::{GrantRefused, Refused},
     company::{CompanyStandingError, MembersError, SetPolicyError},
-    membership::{ChangeMembershipError, GrantError},
+    membership::{ChangeMembershipError, GrantError, ROLES_MAX},
 };
 
 /// Why a grant was not changed.
@@ -15,6 +15,10 @@ pub(super) fn of_grant(error: GrantError) -> Problem {
     match error {
         GrantError::NotAMember => no_such_member(),
         GrantError::NotActive => Problem::conflict(reason::SUSPENDED, "The member is suspended."),
+        GrantError::NoSuchRole => no_such_role(),
+        GrantError::TooManyRoles => {
+            Problem::conflict("limit_reached", format!("A member has at most {ROLES_MAX} roles."))
+        }
         GrantError::Refused(refused) => of_refused(refused),
         GrantError::Grant(refused) => of_grant_refused(&refused),
     }
@@ -64,6 +68,11 @@ pub(in crate::auth) fn of_standing(error: CompanyStandingError) -> Problem {
 /// The person is a member already.
 pub(super) fn already_a_member() -> Problem {
     Problem::conflict("already_a_member", "This person is a member of the company already.")
+}
+
+/// There is no such named role, as far as the caller may know.
+pub(super) fn no_such_role() -> Problem {
+    Problem::not_found("The company has no such role.")
 }
 
 /// There is no such member, as far as the caller may know.

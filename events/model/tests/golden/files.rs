@@ -62,6 +62,7 @@ impl Written {
             AnyEvent::Staff(event) => Self::of(event),
             AnyEvent::Signin(event) => Self::of(event),
             AnyEvent::Invitation(event) => Self::of(event),
+            AnyEvent::Role(event) => Self::of(event),
         }
     }
 }

@@ -13,7 +13,7 @@ mod samples;
 use files::{Catalogue, Golden, Written};
 use kisum_events::{
     AddonEvent, AnyEvent, CompanyEvent, DecodeError, Event, InvitationEvent, KeyringEvent, LogEvent, MembershipEvent,
-    ModuleEvent, PackageEvent, SessionEvent, SigninEvent, StaffEvent, SubscriptionEvent, UserEvent,
+    ModuleEvent, PackageEvent, RoleEvent, SessionEvent, SigninEvent, StaffEvent, SubscriptionEvent, UserEvent,
 };
 use serde_json::{Map, Value};
 use std::{
@@ -44,6 +44,7 @@ fn catalogue() -> Catalogue {
     types.extend(of::<StaffEvent>());
     types.extend(of::<SigninEvent>());
     types.extend(of::<InvitationEvent>());
+    types.extend(of::<RoleEvent>());
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden");
     Catalogue { folder, types, reread: |golden, sealed| decode(golden, sealed).map(|event| Written::of_any(&event)) }
 }

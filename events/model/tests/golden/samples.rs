@@ -3,9 +3,9 @@
 use kisum_events::{
     AddonEvent, AnyEvent, AuthMethod, CompanyEvent, EntitlementCause, EntitlementSource, FactorKind, FactorMaterial,
     InvitationEvent, InvitedGrants, KeyringEvent, LogEvent, MembershipEvent, ModuleEntitlement, ModuleEvent,
-    PackageEvent, PasswordCause, PublicKey, Sealed, SecretPurpose, SessionEndCause, SessionEvent, SigninEvent,
-    SigninFailure, SigningAlgorithm, SourceKind, StaffEvent, StaffRole, SubscriptionEvent, TenantRole, Timestamp,
-    UserEvent,
+    PackageEvent, PasswordCause, PublicKey, RoleEvent, Sealed, SecretPurpose, SessionEndCause, SessionEvent,
+    SigninEvent, SigninFailure, SigningAlgorithm, SourceKind, StaffEvent, StaffRole, SubscriptionEvent, TenantRole,
+    Timestamp, UserEvent,
 };
 use std::{fmt::Debug, str::FromStr};
 
@@ -25,6 +25,7 @@ fn sealed(text: &str) -> Sealed<String> {
 const USER: &str = "01890000-0000-7000-8000-0000000000a1";
 const COMPANY: &str = "01890000-0000-7000-8000-0000000000c1";
 const MEMBERSHIP: &str = "01890000-0000-7000-8000-0000000000b1";
+const ROLE: &str = "01890000-0000-7000-8000-0000000000d1";
 const FACTOR: &str = "01890000-0000-7000-8000-0000000000f1";
 const EVENT: &str = "01890000-0000-7000-8000-0000000000e1";
 const SECRET: &str = "01890000-0000-7000-8000-0000000000f1";
@@ -48,6 +49,7 @@ pub(crate) fn samples() -> Vec<AnyEvent> {
     }));
     all.extend(company().into_iter().map(AnyEvent::Company));
     all.extend(membership().into_iter().map(AnyEvent::Membership));
+    all.extend(role().into_iter().map(AnyEvent::Role));
     all.extend(module().into_iter().map(AnyEvent::Module));
     all.extend(package().into_iter().map(AnyEvent::Package));
     all.extend(addon().into_iter().map(AnyEvent::Addon));
@@ -170,6 +172,25 @@ fn membership() -> Vec<MembershipEvent> {
         MembershipEvent::ModuleRevoked { module: key("finance") },
         MembershipEvent::PermissionGranted { permission: key("finance.bills.read") },
         MembershipEvent::PermissionRevoked { permission: key("finance.bills.read") },
+        MembershipEvent::RoleAssigned { role_id: key(ROLE) },
+        MembershipEvent::RoleUnassigned { role_id: key(ROLE) },
+    ]
+}
+
+fn role() -> Vec<RoleEvent> {
+    vec![
+        RoleEvent::Created {
+            company_id: key(COMPANY),
+            name: "Bookkeepers".to_owned(),
+            permissions: vec![key("finance.bills.create"), key("finance.bills.read")],
+        },
+        RoleEvent::Changed {
+            name: Some("Auditors".to_owned()),
+            previous_name: Some("Bookkeepers".to_owned()),
+            added: vec![key("finance.income.read")],
+            removed: vec![key("finance.bills.create")],
+        },
+        RoleEvent::Deleted,
     ]
 }
 

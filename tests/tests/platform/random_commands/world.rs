@@ -5,7 +5,7 @@ use super::command::{
     UserWish, VersionWish,
 };
 use kisum_domains::{
-    Addon, Authority, Catalog, Company, Membership, Module, Package, Session, Subscription, User, addon,
+    Addon, Authority, Catalog, Company, Holdings, Membership, Module, Package, Session, Subscription, User, addon,
     company::{self, RegisterCompany},
     membership::{self, CreateMembership},
     module, package, schedule,
@@ -266,7 +266,7 @@ impl World {
             None => None,
         };
         let authority = match &acting {
-            Some(acting) => Authority::member((&acting.state, &firm.state), &owned, &catalog),
+            Some(acting) => Authority::member((Holdings::of(&acting.state, []), &firm.state), &owned, &catalog),
             None => Authority::platform(&owned, &catalog),
         };
         let state = &loaded.state;
@@ -309,7 +309,7 @@ impl World {
             None => None,
         };
         let authority = match &acting {
-            Some(acting) => Authority::member((&acting.state, &firm.state), &owned, &catalog),
+            Some(acting) => Authority::member((Holdings::of(&acting.state, []), &firm.state), &owned, &catalog),
             None => Authority::platform(&owned, &catalog),
         };
         let state = &loaded.state;
