@@ -21,13 +21,15 @@ enum Rest {
 }
 
 impl Rest {
-    fn of(stream: &StreamName) -> Option<Self> {
+    /// What the stream of an event is to answers; a role is to all of its company's.
+    fn of(stream: &StreamName, company: Option<CompanyId>) -> Option<Self> {
         let id = stream.id();
         match stream.kind() {
             "user" => id.parse().ok().map(Self::User),
             "session" => id.parse().ok().map(Self::Session),
             "company" => id.parse().ok().map(Self::Company),
             "membership" => id.parse().ok().map(Self::Membership),
+            "role" => company.map(Self::Company),
             _ => None,
         }
     }
@@ -38,10 +40,16 @@ impl Rest {
 pub(crate) struct Doubts(HashMap<Rest, (Cursor, BootTime)>);
 
 impl Doubts {
-    /// Streams were written, the last event at `at`.
-    pub(crate) fn insert(&mut self, streams: &[StreamName], at: Cursor, applied: Cursor, now: BootTime) {
+    /// Streams were written, each about a company or none, the last event at `at`.
+    pub(crate) fn insert(
+        &mut self,
+        streams: &[(StreamName, Option<CompanyId>)],
+        at: Cursor,
+        applied: Cursor,
+        now: BootTime,
+    ) {
         self.0.retain(|_, doubt| is_open(doubt, applied, now));
-        for rest in streams.iter().filter_map(Rest::of) {
+        for rest in streams.iter().filter_map(|(stream, company)| Rest::of(stream, *company)) {
             // Two who wrote one after the other may come here the other way round.
             let (until, since) = self.0.entry(rest).or_insert((at, now));
             if (until.epoch, until.position) < (at.epoch, at.position) {
@@ -80,7 +88,7 @@ fn is_open((at, since): &(Cursor, BootTime), applied: Cursor, now: BootTime) -> 
 mod tests {
     use super::{DOUBTED, Doubts};
     use crate::clock::BootTime;
-    use crate::samples::{at, company, membership, session, subject, user};
+    use crate::samples::{at, company, membership, role, session, subject, user};
     use kisum_events::StreamName;
     use std::time::Duration;
 
@@ -91,7 +99,7 @@ mod tests {
     #[test]
     fn an_own_write_is_doubted_until_it_comes_back() {
         let mut doubts = Doubts::default();
-        doubts.insert(&[StreamName::membership(membership(4))], at(9), at(5), moment(0));
+        doubts.insert(&[(StreamName::membership(membership(4)), None)], at(9), at(5), moment(0));
         assert!(doubts.concern(&subject(1, 1, Some(4)), session(1), at(8), moment(1)));
         assert!(!doubts.concern(&subject(1, 1, Some(4)), session(1), at(9), moment(1)));
         assert!(!doubts.concern(&subject(2, 1, Some(5)), session(2), at(8), moment(1)));
@@ -100,10 +108,19 @@ mod tests {
     }
 
     #[test]
+    fn a_role_of_one_s_own_writing_makes_every_answer_of_its_company_doubtful() {
+        let mut doubts = Doubts::default();
+        doubts.insert(&[(StreamName::role(role(3)), Some(company(1)))], at(9), at(5), moment(0));
+        assert!(doubts.concern(&subject(1, 1, Some(4)), session(1), at(8), moment(1)));
+        assert!(!doubts.concern(&subject(1, 1, Some(4)), session(1), at(9), moment(1)));
+        assert!(!doubts.concern(&subject(1, 2, Some(4)), session(1), at(8), moment(1)));
+    }
+
+    #[test]
     fn what_never_comes_back_is_doubted_for_as_long_as_a_lease_lasts() {
         let mut doubts = Doubts::default();
         let streams = [StreamName::session(session(7)), StreamName::user(user(1)), StreamName::company(company(2))];
-        doubts.insert(&streams, at(9), at(5), moment(0));
+        doubts.insert(&streams.map(|stream| (stream, None)), at(9), at(5), moment(0));
         let last = u64::try_from(DOUBTED.as_millis()).unwrap() - 1;
         assert!(doubts.concern(&subject(3, 3, Some(3)), session(7), at(8), moment(last)));
         assert!(doubts.concern(&subject(1, 3, Some(3)), session(1), at(8), moment(last)));
@@ -118,7 +135,7 @@ mod tests {
         for order in [[9, 10], [10, 9]] {
             let mut doubts = Doubts::default();
             for position in order {
-                doubts.insert(&[StreamName::membership(membership(4))], at(position), at(5), moment(0));
+                doubts.insert(&[(StreamName::membership(membership(4)), None)], at(position), at(5), moment(0));
             }
             assert!(doubts.concern(&subject(1, 1, Some(4)), session(1), at(9), moment(1)));
             assert!(!doubts.concern(&subject(1, 1, Some(4)), session(1), at(10), moment(1)));

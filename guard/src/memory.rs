@@ -16,7 +16,7 @@ use crate::{
     source::{PAGE_LEN, Source},
     token::TokenVerifier,
 };
-use kisum_events::{AccessSubject, AsOf, Cursor, Log, Position, SessionId, StreamName, Timestamp, UserId};
+use kisum_events::{AccessSubject, AsOf, CompanyId, Cursor, Log, Position, SessionId, StreamName, Timestamp, UserId};
 use std::{
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -103,9 +103,9 @@ impl Memory {
         (!self.is_doubted(subject, asker, proven, boot)).then_some(proven)
     }
 
-    /// This process has written access events to streams of the auth log, the last one at `at`: until that comes back,
-    /// nothing kept is believed of whom they are about.
-    pub fn written(&self, streams: &[StreamName], at: Cursor) {
+    /// This process has written access events to streams of the auth log, each about a company or none, the last one at
+    /// `at`: until that comes back, nothing kept is believed of whom they are about.
+    pub fn written(&self, streams: &[(StreamName, Option<CompanyId>)], at: Cursor) {
         let applied = self.shared.state().applied(Log::Auth).unwrap_or_default();
         let mut doubts = self.doubts.write().unwrap_or_else(PoisonError::into_inner);
         doubts.insert(streams, at, applied, self.shared.clock.boot());

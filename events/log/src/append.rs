@@ -47,6 +47,16 @@ impl ClaimKey {
         (format!("invitation:{hmac_hex}:"), format!("invitation:{hmac_hex};"))
     }
 
+    /// A company's named role, by its name as `kisum_domains::role` folds it: held by the role.
+    pub fn role(company: CompanyId, name: &str) -> Self {
+        Self(format!("role:{company}:{name}"))
+    }
+
+    /// What the keys of a company's roles begin with, and the least key behind all of them.
+    pub fn roles_of(company: CompanyId) -> (String, String) {
+        (format!("role:{company}:"), format!("role:{company};"))
+    }
+
     /// That a person owns the platform: held by them as staff.
     pub fn staff_owner(user: UserId) -> Self {
         Self(format!("{STAFF_OWNER}{user}"))
@@ -100,6 +110,10 @@ pub(crate) struct ClaimChange {
     pub(crate) holder: StreamName,
 }
 
+/// A stream that gets an event which can change somebody's access, and the company that the event concerns, where it
+/// concerns one.
+pub type AccessWrite = (StreamName, Option<CompanyId>);
+
 /// One append: all of it is written, or nothing.
 #[derive(Clone, Debug)]
 pub struct Append {
@@ -125,12 +139,15 @@ impl Append {
 
     /// The streams that get an event which can change somebody's access, and how many positions behind the first event
     /// the last such event stands.
-    pub fn access_writes(&self) -> Option<(Vec<StreamName>, Position)> {
+    pub fn access_writes(&self) -> Option<(Vec<AccessWrite>, Position)> {
         let is_access = |event: &EventWrite| event.effect != Effect::None;
-        let writes = self.writes.iter().filter(|write| write.events.iter().any(is_access));
+        let writes = self.writes.iter().filter_map(|write| {
+            let event = write.events.iter().find(|event| is_access(event))?;
+            Some((write.stream.clone(), event.company))
+        });
         let events = self.writes.iter().flat_map(|write| &write.events);
         let last = (0..).zip(events).filter(|(_, event)| is_access(event)).map(|(place, _)| place).last()?;
-        Some((writes.map(|write| write.stream.clone()).collect(), last))
+        Some((writes.collect(), last))
     }
 
     /// The version that a stream written by this append will have, as far as it is built.
@@ -190,10 +207,12 @@ impl Append {
         Ok(state)
     }
 
-    /// Makes the append depend on a stream that it does not write: if its version has changed, nothing is written.
+    /// Makes the append depend on a stream that it does not write: if its version has changed, nothing is written. One
+    /// that was loaded twice, at two versions, has changed.
     pub fn guard<A>(&mut self, loaded: &Loaded<A>) {
-        if !self.guards.iter().any(|(stream, _)| *stream == loaded.stream) {
-            self.guards.push((loaded.stream.clone(), loaded.version));
+        let guard = (loaded.stream.clone(), loaded.version);
+        if !self.guards.contains(&guard) {
+            self.guards.push(guard);
         }
     }
 

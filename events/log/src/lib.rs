@@ -28,7 +28,7 @@ mod subscribers;
 mod trace;
 mod verify;
 
-pub use append::{Append, ClaimKey, Receipt};
+pub use append::{AccessWrite, Append, ClaimKey, Receipt};
 pub use backoff::Backoff;
 pub use epoch::{
     EpochBegun, EpochError, EpochStanding, LogIdentity, LogStream, LogStreams, Published, StreamsError, UnknownEvent,

@@ -8,6 +8,7 @@ mod members;
 mod overlooked;
 mod passwords;
 mod races;
+mod roles;
 mod signins;
 mod staff;
 

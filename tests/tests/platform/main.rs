@@ -44,6 +44,7 @@ mod refreshes;
 mod relay;
 mod relay_halts;
 mod rights;
+mod role_plans;
 mod seed;
 mod sessions;
 mod subscribers;

@@ -1,6 +1,6 @@
-//! Races on the invariants of `events.md` that concern people, sessions, factors, keys and staff, at two processes of Auth
-//! wherever versions, guards and claims have to decide: one wins, and everybody else is told so. What is not here stands
-//! where its row says.
+//! Races on the invariants of `events.md` that concern people, sessions, factors, keys, staff and named roles, at two
+//! processes of Auth wherever versions, guards and claims have to decide: one wins, and everybody else is told so. What is
+//! not here stands where its row says.
 //!
 //! | what must never become untrue | what decides | test |
 //! |---|---|---|
@@ -17,6 +17,7 @@
 //! | there is one first owner, and never none | claims, guards | [`of_two_who_are_made_the_first_owner_at_once_one_is`]; `lifecycle::staff::the_platform_has_one_first_owner_and_never_none` |
 //! | roles are given from what was shown | staff's version | `lifecycle::staff::of_changes_that_were_decided_on_one_version_of_the_roles_one_counts` |
 //! | a company has a superadmin, also when people are erased | company's version | `lifecycle::erasure::the_last_superadmin_of_a_company_is_not_erased_and_the_company_is_named`; `random_commands` |
+//! | nobody is assigned a role that came to give more meanwhile, and nobody grants by one that lost it | role's version, guarded | `lifecycle::roles::a_role_that_is_widened_while_a_manager_assigns_it_is_assigned_before_that_or_not_at_all`, `…::what_a_manager_grants_by_a_role_that_loses_it_meanwhile_is_granted_before_that_or_not_at_all` |
 //! | the first key is published once | keyring's version | `keys::first::of_several_auths_that_start_at_once_one_publishes_its_key_and_the_others_see_that_they_lack_it` |
 //! | a removed key is good nowhere, while others rotate | keyring's version | `keys::removal`, `keys::rotation` |
 //! | the last seat is one member's | company's version | `lifecycle::invitations::of_two_who_accept_the_last_seat_at_once_one_gets_it` |

@@ -9,11 +9,14 @@ use super::{
     states::States,
 };
 use crate::auth::person::Person;
-use kisum_domains::{Catalog, Company, Membership, schedule};
-use kisum_events::{CompanyId, Cursor, ModuleKey};
+use kisum_domains::{Catalog, Company, Membership, Role, schedule};
+use kisum_events::{CompanyId, Cursor, ModuleKey, RoleId};
 use kisum_guard::XOrg;
 use kisum_log::Loaded;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Name of the limit on a company's members (`Limits`).
 const SEATS: &str = "seats";
@@ -24,6 +27,8 @@ pub(in crate::auth) struct Findings {
     pub(in crate::auth) company: Option<(CompanyId, Loaded<Company>)>,
     /// The asking person's membership of it, where there is one.
     pub(in crate::auth) membership: Option<Loaded<Membership>>,
+    /// The named roles that it lists.
+    pub(in crate::auth) roles: BTreeMap<RoleId, Loaded<Role>>,
     /// Whether a person asks and is signed in.
     pub(in crate::auth) is_signed_in: bool,
     /// Modules that the company owns now.
@@ -50,15 +55,16 @@ impl Access {
             None => Question::of_nobody(org),
         };
         let snapshot = self.read(&question).await?;
-        let states = States::read(&self.log, &question, &snapshot, None).await?;
+        let mut states = States::read(&self.log, &question, &snapshot, None).await?;
         let now = self.clock.now();
         let is_signed_in = person.is_some_and(|person| states.is_signed_in(person.user, now));
         let owned = schedule::owned(&states.entitlements, now);
         let seat_limit = schedule::limits(&states.entitlements, now).get(SEATS).copied();
-        let company_id = snapshot.company_id();
+        let (company_id, roles) = (snapshot.company_id(), states.take_roles());
         Ok(Findings {
             company: company_id.zip(loaded(snapshot.company.as_ref(), states.company)),
             membership: loaded(snapshot.membership.as_ref(), states.membership),
+            roles,
             is_signed_in,
             seat_limit,
             head: snapshot.auth,

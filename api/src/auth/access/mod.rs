@@ -191,7 +191,7 @@ impl Access {
                 company_id: snapshot.company_id(),
                 membership_id: snapshot.membership_id(),
             },
-            access_version: snapshot.access_version(),
+            access_version: states.access_version(&snapshot),
             entitlement_version: states.entitlement_version,
         })
     }

@@ -5,9 +5,9 @@
 //! what the rows mean together, which is `kisum_domains::access`.
 
 use crate::shared::ambient::Stopwatch;
-use kisum_domains::{Catalog, PermissionStanding};
+use kisum_domains::{Catalog, Membership, PermissionStanding};
 use kisum_events::{
-    CompanyId, Cursor, MembershipId, ModuleKey, PermissionKey, Position, SessionId, StreamName, UserId,
+    Aggregate, CompanyId, Cursor, MembershipId, ModuleKey, PermissionKey, Position, SessionId, StreamName, UserId,
 };
 use kisum_guard::XOrg;
 use kisum_log::{ClaimKey, Group, LoadError};
@@ -85,6 +85,8 @@ pub(in crate::auth) struct Snapshot {
     pub(in crate::auth) company: Option<StateRow>,
     /// The membership that the company and the person claim.
     pub(in crate::auth) membership: Option<StateRow>,
+    /// The named roles that it lists, where its state has the shape that this program writes.
+    pub(in crate::auth) roles: Vec<StateRow>,
     /// What the company owns.
     pub(in crate::auth) entitlement: Option<EntitlementRow>,
     /// Whether what the catalog lacks does not exist: not while it begins an epoch.
@@ -107,8 +109,8 @@ impl Snapshot {
     /// The highest position among the rows that a context stands for. The session's is left out: a context holds for
     /// all sessions of a person alike, so the versions of two sessions must be comparable.
     pub(in crate::auth) fn access_version(&self) -> Position {
-        let rows = [&self.user, &self.company, &self.membership];
-        rows.into_iter().flatten().map(|row| row.position).max().unwrap_or(0)
+        let rows = [&self.user, &self.company, &self.membership].into_iter().flatten();
+        rows.chain(&self.roles).map(|row| row.position).max().unwrap_or(0)
     }
 }
 
@@ -184,6 +186,7 @@ async fn read(
             XOrg::Slug(slug) => Some(ClaimKey::slug(slug).as_str().to_owned()),
         })
         .collect();
+    // Most members have no named role: their states are not even taken apart.
     let rows = sqlx::query_as!(
         Row,
         r#"with place as materialized (
@@ -214,6 +217,8 @@ async fn read(
                   m.name as "membership_name?", m.version as "membership_version?",
                   m.position as "membership_position?", m.schema as "membership_schema?",
                   m.state as "membership_state?",
+                  r.names as "role_names?", r.versions as "role_versions?", r.positions as "role_positions?",
+                  r.schemas as "role_schemas?", r.states as "role_states?",
                   e.entitlement_version as "entitlement_version?", e.schedule as "schedule?",
                   case when a.n = 1 and i.is_catalog_read then
                       (select coalesce(json_agg(key), '[]')::text from catalog_module_v1)
@@ -227,6 +232,14 @@ async fn read(
            left join stream c on c.name = a.company_name
            left join claim k on k.key = 'member:' || substr(c.name, 9) || ':' || substr(a.user_name, 6)
            left join stream m on m.name = k.holder
+           left join lateral (
+               select array_agg(x.name) as names, array_agg(x.version) as versions,
+                      array_agg(x.position) as positions, array_agg(x.schema) as schemas, array_agg(x.state) as states
+               from json_object_keys(m.state::json -> 'roles') as listed (id)
+               join lateral (
+                   select name, version, position, schema, state from stream
+                   where name = 'role-' || listed.id offset 0) x on true
+               where m.schema = $7 and m.state not like '%"roles":{}%') r on true
            left join company_entitlement_v1 e on e.company_id = substr(c.name, 9)::uuid
            order by a.n"#,
         &users,
@@ -235,6 +248,7 @@ async fn read(
         &slugs as &[Option<String>],
         known.map(|known| known.epoch),
         known.map(|known| known.position),
+        i16::try_from(Membership::STATE_SCHEMA).unwrap_or(i16::MAX),
     )
     .fetch_all(conn)
     .await?;
@@ -278,6 +292,11 @@ struct Row {
     membership_position: Option<i64>,
     membership_schema: Option<i16>,
     membership_state: Option<String>,
+    role_names: Option<Vec<String>>,
+    role_versions: Option<Vec<i64>>,
+    role_positions: Option<Vec<i64>>,
+    role_schemas: Option<Vec<i16>>,
+    role_states: Option<Vec<String>>,
     entitlement_version: Option<i64>,
     schedule: Option<String>,
     catalog_epoch: Option<i32>,
@@ -287,7 +306,26 @@ struct Row {
 }
 
 impl Row {
-    fn into_snapshot(self, catalog: &Arc<Catalog>) -> Snapshot {
+    /// The roles' rows, which stand in five arrays of one length.
+    fn roles(&mut self) -> Vec<StateRow> {
+        let names = self.role_names.take().unwrap_or_default().into_iter();
+        let versions = self.role_versions.take().unwrap_or_default();
+        let positions = self.role_positions.take().unwrap_or_default();
+        let schemas = self.role_schemas.take().unwrap_or_default();
+        let states = self.role_states.take().unwrap_or_default();
+        let rows = names.zip(versions).zip(positions).zip(schemas).zip(states);
+        let read = rows.map(|((((name, version), position), schema), state)| StateRow {
+            stream: StreamName::from_stored(name),
+            version: unsigned(Some(version)),
+            position: unsigned(Some(position)),
+            schema,
+            state,
+        });
+        read.collect()
+    }
+
+    fn into_snapshot(mut self, catalog: &Arc<Catalog>) -> Snapshot {
+        let roles = self.roles();
         let row = self;
         let state = |name: Option<String>, numbers: [Option<i64>; 2], schema: Option<i16>, state: Option<String>| {
             let [version, position] = numbers.map(unsigned);
@@ -324,6 +362,7 @@ impl Row {
                 row.membership_schema,
                 row.membership_state,
             ),
+            roles,
             entitlement: row.entitlement_version.map(|version| EntitlementRow {
                 schedule: row.schedule.unwrap_or_default(),
                 version: unsigned(Some(version)),

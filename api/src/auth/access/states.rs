@@ -12,8 +12,8 @@ use kisum_domains::{
     access::{AccessInputs, AccessVersions},
     session,
 };
-use kisum_events::{Aggregate, Cursor, ModuleEntitlement, Position, RoleId, Timestamp, UserId};
-use kisum_log::{EventLog, LoadError};
+use kisum_events::{Aggregate, Cursor, ModuleEntitlement, Position, RoleId, StreamName, Timestamp, UserId};
+use kisum_log::{EventLog, LoadError, Loaded};
 use serde::de::DeserializeOwned;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -49,7 +49,9 @@ pub(super) struct States {
     /// The membership, where there is one.
     pub(super) membership: Option<Membership>,
     /// The named roles that the membership lists.
-    pub(super) roles: BTreeMap<RoleId, Role>,
+    roles: BTreeMap<RoleId, Role>,
+    /// Version and position of each of them.
+    role_places: BTreeMap<RoleId, (u64, Position)>,
     /// What the company owns and when.
     pub(super) entitlements: Vec<ModuleEntitlement>,
     /// What exists to be granted.
@@ -79,13 +81,16 @@ impl States {
             (None, None) => (Vec::new(), 0, snapshot.core),
         };
         let user: User = state(log, snapshot.user.as_ref()).await?.unwrap_or_default();
+        let membership = state(log, snapshot.membership.as_ref()).await?;
+        let roles = roles(log, snapshot, membership.as_ref()).await?;
         Ok(Self {
             token_version: token_version(log, snapshot.user.as_ref(), &user).await?,
             user,
             session: state(log, snapshot.session.as_ref()).await?.unwrap_or_default(),
             company: state(log, snapshot.company.as_ref()).await?,
-            membership: state(log, snapshot.membership.as_ref()).await?,
-            roles: BTreeMap::new(),
+            membership,
+            role_places: roles.iter().map(|(id, role)| (*id, (role.version, role.position))).collect(),
+            roles: roles.into_iter().map(|(id, role)| (id, role.state)).collect(),
             entitlements,
             catalog: snapshot.catalog.clone().unwrap_or_default(),
             entitlement_version,
@@ -96,6 +101,24 @@ impl States {
     /// Whether the session is this person's and live, and the person not suspended.
     pub(super) fn is_signed_in(&self, user: UserId, now: Timestamp) -> bool {
         session::is_signed_in(&self.session, (user, &self.user), now)
+    }
+
+    /// The highest position among what a context stands for.
+    pub(super) fn access_version(&self, snapshot: &Snapshot) -> Position {
+        let roles = self.role_places.values().map(|(_, position)| *position);
+        roles.chain([snapshot.access_version()]).max().unwrap_or(0)
+    }
+
+    /// The named roles that the membership lists, as what an append may rest on.
+    pub(super) fn take_roles(&mut self) -> BTreeMap<RoleId, Loaded<Role>> {
+        let places = std::mem::take(&mut self.role_places);
+        let roles = std::mem::take(&mut self.roles).into_iter();
+        roles
+            .filter_map(|(id, state)| {
+                let (version, position) = *places.get(&id)?;
+                Some((id, Loaded { stream: StreamName::role(id), version, position, state }))
+            })
+            .collect()
     }
 
     /// The states as the rule takes them.
@@ -111,11 +134,34 @@ impl States {
             catalog: &self.catalog,
             versions: AccessVersions {
                 entitlement_version: self.entitlement_version,
-                access_version: snapshot.access_version(),
+                access_version: self.access_version(snapshot),
                 token_version: self.token_version,
             },
         }
     }
+}
+
+/// The roles that a membership lists. Those of one whose state was folded anew are not in the snapshot: they are loaded,
+/// and used only if they have not moved since.
+async fn roles(
+    log: &EventLog,
+    snapshot: &Snapshot,
+    membership: Option<&Membership>,
+) -> Result<BTreeMap<RoleId, Loaded<Role>>, StatesError> {
+    let mut roles = BTreeMap::new();
+    for id in membership.into_iter().flat_map(|membership| membership.roles.keys()) {
+        let stream = StreamName::role(*id);
+        let row = snapshot.roles.iter().find(|row| row.stream == stream);
+        let role = match (row, state(log, row).await?) {
+            (Some(row), Some(state)) => Loaded { stream, version: row.version, position: row.position, state },
+            _ => log.load(&stream).await?,
+        };
+        if role.position > snapshot.auth.position {
+            return Err(StatesError::Moved { stream: role.stream.to_string() });
+        }
+        roles.insert(*id, role);
+    }
+    Ok(roles)
 }
 
 /// A version of a stream has one position for ever, so it need not be of the snapshot.

@@ -14,8 +14,8 @@ use crate::{
         problem::{self, Problem},
     },
 };
-use kisum_domains::{Authority, Membership, company, membership::MembershipStatus};
-use kisum_events::{CompanyId, MembershipEvent, MembershipId, StreamName};
+use kisum_domains::{Authority, Membership, Role, company, membership::MembershipStatus};
+use kisum_events::{CompanyId, MembershipEvent, MembershipId, PermissionKey, RoleId, StreamName};
 use kisum_log::{ClaimKey, Loaded};
 
 /// A membership after a change.
@@ -39,6 +39,20 @@ pub(super) async fn alter(
     (command, sent): (&str, &Sent),
     decide: impl Fn(&Membership, &Authority<'_>) -> Result<Vec<MembershipEvent>, Problem>,
 ) -> Result<Changed, Problem> {
+    let decide = |state: &Membership, authority: &Authority<'_>, _: &Role| decide(state, authority);
+    alter_with_role(auth, by, (company_id, member), (command, sent), None, decide).await
+}
+
+/// As [`alter`], where the decision may be about a named role too: the append guards it, and whatever else the acting
+/// member needs to be able to grant what it says.
+pub(super) async fn alter_with_role(
+    auth: &Auth,
+    by: &By,
+    (company_id, member): (CompanyId, MembershipId),
+    (command, sent): (&str, &Sent),
+    role: Option<RoleId>,
+    decide: impl Fn(&Membership, &Authority<'_>, &Role) -> Result<Vec<MembershipEvent>, Problem>,
+) -> Result<Changed, Problem> {
     let (actor, stream) = (by.actor(), StreamName::membership(member));
     for _ in 0..race::ATTEMPTS_MAX {
         let grounds = Grounds::read(auth, by, company_id).await?;
@@ -52,13 +66,19 @@ pub(super) async fn alter(
         if let Some(position) = sent.earlier(auth, &actor, Some(company_id), command).await? {
             return Ok(Changed { state: target.state, position });
         }
-        let events = decide(&target.state, &grounds.authority())?;
+        let role = load_role(auth, role).await?;
+        let about = role.as_ref().map(|role| role.state.clone()).unwrap_or_default();
+        let events = decide(&target.state, &grounds.authority(), &about)?;
         if events.is_empty() {
             let position = grounds.unchanged(target.position);
             return Ok(Changed { state: target.state, position });
         }
         let mut append = sent.append(&actor, Some(company_id), command);
         grounds.guard_acting(&mut append, &target.stream);
+        grounds.guard_rights(&mut append, events.iter().flat_map(|event| given(event, &about)));
+        if let Some(role) = &role {
+            append.guard(role);
+        }
         let state = append.write(&target, events).map_err(problem::of_append)?;
         let books =
             company::follow_membership(&grounds.company.state, member, &target.state, &state, grounds.seat_limit);
@@ -81,4 +101,29 @@ pub(super) async fn alter(
         }
     }
     Err(race::lost())
+}
+
+async fn load_role(auth: &Auth, id: Option<RoleId>) -> Result<Option<Loaded<Role>>, Problem> {
+    let Some(id) = id else { return Ok(None) };
+    auth.log.load(&StreamName::role(id)).await.map(Some).map_err(problem::of_load)
+}
+
+/// The permissions that an event gives or takes: what whoever is no superadmin has to hold for it, or had to. Modules
+/// come from no role, so that no right to them rests on one.
+fn given<'a>(event: &'a MembershipEvent, role: &'a Role) -> Vec<&'a PermissionKey> {
+    match event {
+        MembershipEvent::PermissionGranted { permission } | MembershipEvent::PermissionRevoked { permission } => {
+            vec![permission]
+        }
+        MembershipEvent::RoleAssigned { .. } | MembershipEvent::RoleUnassigned { .. } => {
+            role.permissions.keys().collect()
+        }
+        MembershipEvent::Created { .. }
+        | MembershipEvent::TenantRoleChanged { .. }
+        | MembershipEvent::Suspended
+        | MembershipEvent::Reactivated
+        | MembershipEvent::Revoked
+        | MembershipEvent::ModuleGranted { .. }
+        | MembershipEvent::ModuleRevoked { .. } => vec![],
+    }
 }

@@ -1,16 +1,16 @@
-//! Granting and taking back modules and permissions.
+//! Granting and taking back modules, permissions and named roles.
 
 use super::{
     By, Sent,
-    alter::{Changed, alter},
+    alter::{Changed, alter_with_role},
     refusals,
 };
 use crate::{auth::Auth, shared::problem::Problem};
 use kisum_domains::{
-    Authority, Membership,
+    Authority, Membership, Role,
     membership::{self, GrantError},
 };
-use kisum_events::{CompanyId, MembershipEvent, MembershipId, ModuleKey, PermissionKey};
+use kisum_events::{CompanyId, MembershipEvent, MembershipId, ModuleKey, PermissionKey, RoleId};
 use std::fmt;
 
 /// What to change about a member's grants.
@@ -24,15 +24,34 @@ pub(in crate::auth) enum Change {
     GrantPermission(PermissionKey),
     /// Take a permission back.
     RevokePermission(PermissionKey),
+    /// Assign a named role.
+    AssignRole(RoleId),
+    /// Take a named role back.
+    UnassignRole(RoleId),
 }
 
 impl Change {
-    fn decide(&self, state: &Membership, authority: &Authority<'_>) -> Result<Vec<MembershipEvent>, GrantError> {
+    /// The named role that it is about, where it is about one.
+    const fn role(&self) -> Option<RoleId> {
+        match self {
+            Self::AssignRole(role) | Self::UnassignRole(role) => Some(*role),
+            Self::GrantModule(_) | Self::RevokeModule(_) | Self::GrantPermission(_) | Self::RevokePermission(_) => None,
+        }
+    }
+
+    fn decide(
+        &self,
+        state: &Membership,
+        authority: &Authority<'_>,
+        role: &Role,
+    ) -> Result<Vec<MembershipEvent>, GrantError> {
         match self {
             Self::GrantModule(module) => membership::grant_module(state, authority, module),
             Self::RevokeModule(module) => membership::revoke_module(state, authority, module),
             Self::GrantPermission(permission) => membership::grant_permission(state, authority, permission),
             Self::RevokePermission(permission) => membership::revoke_permission(state, authority, permission),
+            Self::AssignRole(id) => membership::assign_role(state, authority, (*id, role)),
+            Self::UnassignRole(id) => membership::unassign_role(state, authority, (*id, role)),
         }
     }
 }
@@ -45,6 +64,8 @@ impl fmt::Display for Change {
             Self::RevokeModule(module) => write!(f, "module.revoke|{module}"),
             Self::GrantPermission(permission) => write!(f, "permission.grant|{permission}"),
             Self::RevokePermission(permission) => write!(f, "permission.revoke|{permission}"),
+            Self::AssignRole(role) => write!(f, "role.assign|{role}"),
+            Self::UnassignRole(role) => write!(f, "role.unassign|{role}"),
         }
     }
 }
@@ -61,7 +82,8 @@ pub(in crate::auth) async fn change(
     sent: &Sent,
 ) -> Result<Changed, Problem> {
     let command = format!("{}|{change}", member.1);
-    let decide =
-        |state: &Membership, authority: &Authority<'_>| change.decide(state, authority).map_err(refusals::of_grant);
-    alter(auth, by, member, (&command, sent), decide).await
+    let decide = |state: &Membership, authority: &Authority<'_>, role: &Role| {
+        change.decide(state, authority, role).map_err(refusals::of_grant)
+    };
+    alter_with_role(auth, by, member, (&command, sent), change.role(), decide).await
 }

@@ -13,14 +13,19 @@ use crate::{
     shared::{
         access_position::AccessPosition,
         observe,
-        problem::{Problem, reason},
+        problem::{self, Problem, reason},
     },
 };
-use kisum_domains::{Authority, Catalog, Company, Holdings, Membership, membership::MembershipStatus};
-use kisum_events::{Actor, CompanyId, Cursor, Log, MembershipId, ModuleKey, Position, StreamName};
+use kisum_domains::{Authority, Catalog, Company, Holdings, Membership, Role, membership::MembershipStatus};
+use kisum_events::{
+    Actor, CompanyId, Cursor, Log, MembershipId, ModuleKey, PermissionKey, Position, RoleId, StreamName,
+};
 use kisum_guard::XOrg;
 use kisum_log::{Append, Loaded};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Who sends a command.
 #[derive(Clone, Debug)]
@@ -56,6 +61,8 @@ pub(super) struct Grounds {
     /// How many members it may have.
     pub(super) seat_limit: Option<i64>,
     acting: Acting,
+    /// Those of the acting member.
+    roles: BTreeMap<RoleId, Loaded<Role>>,
     owned: BTreeSet<ModuleKey>,
     catalog: Arc<Catalog>,
     head: Cursor,
@@ -85,7 +92,7 @@ impl Grounds {
     }
 
     /// Reads what an acceptance of an invitation is decided on: the company, and the right of whoever sent it, which is
-    /// `member`'s, or the platform's. Whether they may still, the rules say.
+    /// `member`'s, by their named roles too, or the platform's. Whether they may still, the rules say.
     ///
     /// # Errors
     /// As [`Grounds::read`] of a service.
@@ -94,7 +101,10 @@ impl Grounds {
         company: CompanyId,
         member: Option<Loaded<Membership>>,
     ) -> Result<Self, Problem> {
-        let grounds = Self::read(auth, &By::Service(String::new()), company).await?;
+        let mut grounds = Self::read(auth, &By::Service(String::new()), company).await?;
+        let ids = member.iter().flat_map(|member| member.state.roles.keys());
+        let roles = auth.log.load_all::<Role>(ids.map(|id| StreamName::role(*id))).await.map_err(problem::of_load)?;
+        grounds.roles = roles.into_iter().filter_map(|role| Some((role.stream.id().parse().ok()?, role))).collect();
         Ok(Self { acting: member.map_or(Acting::Platform, Acting::Member), ..grounds })
     }
 
@@ -110,7 +120,8 @@ impl Grounds {
     pub(super) fn authority(&self) -> Authority<'_> {
         match &self.acting {
             Acting::Member(membership) => {
-                let holdings = Holdings::of(&membership.state, []);
+                let roles = self.roles.iter().map(|(id, role)| (*id, &role.state));
+                let holdings = Holdings::of(&membership.state, roles);
                 Authority::member((holdings, &self.company.state), &self.owned, &self.catalog)
             }
             Acting::Platform => Authority::platform(&self.owned, &self.catalog),
@@ -155,16 +166,38 @@ impl Grounds {
         }
     }
 
+    /// Makes an append depend on the roles by which the acting member holds these permissions: who loses one meanwhile has
+    /// given nothing by it.
+    pub(super) fn guard_rights<'a>(
+        &self,
+        append: &mut Append,
+        permissions: impl IntoIterator<Item = &'a PermissionKey>,
+    ) {
+        let authority = self.authority();
+        let roles = permissions.into_iter().filter_map(|permission| authority.rests_on(permission));
+        for role in roles.filter_map(|id| self.roles.get(&id)) {
+            append.guard(role);
+        }
+    }
+
     /// The position of a command that found nothing to change: where the state it looked at stands.
     pub(super) const fn unchanged(&self, position: Position) -> AccessPosition {
         AccessPosition { log: Log::Auth, cursor: Cursor { epoch: self.head.epoch, position } }
     }
 }
 
+/// Whether somebody may ask about a company at all.
+///
+/// # Errors
+/// As [`Grounds::read`].
+pub(in crate::auth) async fn admit(auth: &Auth, by: &By, company: CompanyId) -> Result<(), Problem> {
+    Grounds::read(auth, by, company).await.map(drop)
+}
+
 fn admit_service(mut found: Findings) -> Result<Grounds, Problem> {
     let (_, company) = found.company.take().ok_or_else(|| Problem::not_found("There is no such company."))?;
-    let Findings { owned, catalog, seat_limit, head, .. } = found;
-    Ok(Grounds { company, acting: Acting::Platform, owned, catalog, seat_limit, head })
+    let Findings { owned, catalog, seat_limit, head, roles, .. } = found;
+    Ok(Grounds { company, acting: Acting::Platform, roles, owned, catalog, seat_limit, head })
 }
 
 /// The contract's order: session, `x-org`, membership, company.
@@ -189,8 +222,8 @@ fn admit_person(person: Person, wanted: CompanyId, mut found: Findings) -> Resul
     if !company.state.is_active() {
         return Err(refused(reason::COMPANY_NOT_ACTIVE));
     }
-    let Findings { owned, catalog, seat_limit, head, .. } = found;
-    Ok(Grounds { company, acting: Acting::Member(membership), owned, catalog, seat_limit, head })
+    let Findings { owned, catalog, seat_limit, head, roles, .. } = found;
+    Ok(Grounds { company, acting: Acting::Member(membership), roles, owned, catalog, seat_limit, head })
 }
 
 #[cfg(test)]
@@ -199,7 +232,10 @@ mod tests {
     use kisum_domains::{Company, Membership};
     use kisum_events::{CompanyId, Cursor, MembershipId, StreamName};
     use kisum_log::Loaded;
-    use std::{collections::BTreeSet, sync::Arc};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        sync::Arc,
+    };
     use uuid::Uuid;
 
     fn membership(id: u128, version: u64) -> Loaded<Membership> {
@@ -214,6 +250,7 @@ mod tests {
             company,
             seat_limit: None,
             acting: Acting::Member(membership(7, 5)),
+            roles: BTreeMap::new(),
             owned: BTreeSet::new(),
             catalog: Arc::default(),
             head: Cursor::default(),

@@ -1,7 +1,7 @@
 //! `GET /companies/{company}/members`: who belongs to a company, page by page.
 //!
-//! Who they are comes from the read model, what they are called from their own states: names and addresses are sealed
-//! and in no table of lists.
+//! Who they are comes from the read model, what they are called from their own states, since names and addresses are
+//! sealed and in no table of lists; and which roles they have from the memberships' states.
 
 use super::{
     Carried,
@@ -21,8 +21,8 @@ use crate::{
     },
 };
 use axum::extract::State;
-use kisum_domains::User;
-use kisum_events::{CompanyId, StreamName, Timestamp, UserId};
+use kisum_domains::{Membership, User};
+use kisum_events::{CompanyId, MembershipId, StreamName, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
@@ -72,6 +72,8 @@ struct MemberView {
     tenant_role: Role,
     /// Whether they may act for the company.
     status: MemberStatus,
+    /// Ids of their named roles, deleted ones included, which give nothing.
+    roles: Vec<Uuid>,
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
     joined_at: Timestamp,
@@ -95,8 +97,8 @@ pub(super) async fn list_members(
     let page: PageRequest<i64> = PageQuery::new(query.limit, query.cursor).request(list)?;
     lists::settle(&auth, &auth.member_list, carried).await?;
     let (as_of, rows) = select(&auth, actor.company, &filter, &page).await?;
-    let people = people(&auth, &rows).await?;
-    let page = Page::of(rows, &page, |row| row.position, |row| row.view(&people));
+    let (people, memberships) = tokio::try_join!(people(&auth, &rows), memberships(&auth, &rows))?;
+    let page = Page::of(rows, &page, |row| row.position, |row| row.view(&people, &memberships));
     Ok(Success(Members { page, as_of }))
 }
 
@@ -122,8 +124,13 @@ struct Row {
 }
 
 impl Row {
-    fn view(self, people: &BTreeMap<StreamName, User>) -> MemberView {
-        let user = people.get(&StreamName::user(self.user));
+    fn stream(&self) -> StreamName {
+        StreamName::membership(MembershipId::new(self.membership_id))
+    }
+
+    fn view(self, people: &BTreeMap<StreamName, User>, memberships: &BTreeMap<StreamName, Membership>) -> MemberView {
+        let (user, membership) = (people.get(&StreamName::user(self.user)), memberships.get(&self.stream()));
+        let roles = membership.into_iter().flat_map(|membership| membership.roles.keys());
         MemberView {
             membership_id: self.membership_id,
             user_id: self.user.uuid(),
@@ -131,6 +138,7 @@ impl Row {
             name: user.and_then(|user| user.name.get().cloned()).unwrap_or_default(),
             tenant_role: self.role,
             status: self.status,
+            roles: roles.map(|id| id.uuid()).collect(),
             joined_at: Timestamp::from_micros(self.joined_at),
         }
     }
@@ -183,4 +191,10 @@ async fn people(auth: &Auth, rows: &[Row]) -> Result<BTreeMap<StreamName, User>,
     let streams = rows.iter().map(|row| StreamName::user(row.user));
     let loaded = auth.log.load_all::<User>(streams).await.map_err(problem::of_load)?;
     Ok(loaded.into_iter().map(|user| (user.stream, user.state)).collect())
+}
+
+/// The memberships on a page, by their streams.
+async fn memberships(auth: &Auth, rows: &[Row]) -> Result<BTreeMap<StreamName, Membership>, Problem> {
+    let loaded = auth.log.load_all::<Membership>(rows.iter().map(Row::stream)).await.map_err(problem::of_load)?;
+    Ok(loaded.into_iter().map(|membership| (membership.stream, membership.state)).collect())
 }

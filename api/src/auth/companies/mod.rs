@@ -15,17 +15,22 @@ mod policy;
 mod public;
 mod refusals;
 mod register;
+mod role_list;
+mod role_routes;
+mod roles;
 mod standing;
 mod views;
 
 pub(super) use grants::{Change, change};
-pub(super) use grounds::By;
+pub(super) use grounds::{By, admit};
 pub(super) use invitations::{InvitationView, InviteBody, expire_invitations, forget, invite, resend, withdraw};
 pub(super) use members::{NewMember, active_user, add};
 pub(super) use policy::{Policy, PolicyRole, PolicyView, policy_of, set_policy};
 pub(super) use public::{module, permission, routes};
 pub(super) use refusals::of_standing;
 pub(super) use register::{CompanyView, NewCompany, check_text, find_company, register, write_company};
+pub(super) use role_list::{Roles, list_roles, roles_page};
+pub(super) use roles::{ChangeRoleBody, NewRoleBody, RoleView, change_role, create_role, delete_role};
 pub(super) use views::{MemberStatus, MembershipView, Role, company_status};
 
 use super::Auth;

@@ -17,6 +17,7 @@ use super::{
     members::{NewMember, add},
     policy::{__path_put_policy, __path_show_policy, put_policy, show_policy},
     register::{__path_register_company, register_company},
+    role_routes,
     standing::{__path_change_member, __path_end_member, change_member, end_member},
     views::{MembershipView, Role},
 };
@@ -60,6 +61,7 @@ pub(in crate::auth) fn routes() -> OpenApiRouter<Auth> {
         .routes(routes!(withdraw_invitation))
         .routes(routes!(accept_invitation))
         .routes(routes!(buy_addon, give_addon_up))
+        .merge(role_routes::routes())
 }
 
 /// A person who acts for the company of the path, which `x-org` names too, by id or by slug. Whether they may, and
@@ -240,7 +242,8 @@ async fn revoke_permission(
     unset(&auth, &actor, path.member, Change::RevokePermission(permission(&path.permission)?), &sent).await
 }
 
-async fn set(
+/// Changes what a member holds, and shows the member.
+pub(super) async fn set(
     auth: &Auth,
     actor: &ForCompany,
     member: Uuid,
@@ -252,7 +255,8 @@ async fn set(
     Ok(Receipted::new(Success(MembershipView::new(member, &changed.state)), changed.position))
 }
 
-async fn unset(
+/// Takes back what a member holds.
+pub(super) async fn unset(
     auth: &Auth,
     actor: &ForCompany,
     member: Uuid,

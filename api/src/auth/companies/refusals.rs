@@ -2,12 +2,13 @@
 
 use crate::{
     auth::person::denied,
-    shared::problem::{Problem, reason},
+    shared::problem::{self, Problem, reason},
 };
 use kisum_domains::{
     authority::{GrantRefused, Refused},
     company::{CompanyStandingError, MembersError, SetPolicyError},
     membership::{ChangeMembershipError, GrantError, ROLES_MAX},
+    role::{PERMISSIONS_MAX, RoleError},
 };
 
 /// Why a grant was not changed.
@@ -32,6 +33,25 @@ pub(super) fn of_policy(error: SetPolicyError) -> Problem {
         SetPolicyError::Refused(refused) => of_refused(refused),
         SetPolicyError::Catalog(refused) => of_grant_refused(&refused),
     }
+}
+
+/// Why a named role was not made, changed or deleted.
+pub(super) fn of_role(error: RoleError) -> Problem {
+    match error {
+        // Its id was just drawn.
+        RoleError::AlreadyExists => problem::of_defect(&error),
+        RoleError::NoSuchRole | RoleError::Refused(Refused::OtherCompany) => no_such_role(),
+        RoleError::TooManyPermissions => {
+            Problem::validation(format!("A role has at most {PERMISSIONS_MAX} permissions."))
+        }
+        RoleError::Refused(refused @ (Refused::ActorNotActive | Refused::RoleTooLow)) => of_refused(refused),
+        RoleError::Grant(refused) => of_grant_refused(&refused),
+    }
+}
+
+/// Another role of the company has the name.
+pub(super) fn role_name_taken() -> Problem {
+    Problem::conflict("name_taken", "The company has another role of this name.")
 }
 
 /// Why a membership was not created or changed.

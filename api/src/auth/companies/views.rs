@@ -113,8 +113,10 @@ pub(in crate::auth) struct MembershipView {
     status: &'static str,
     /// Modules granted, whether owned now or dormant.
     modules: Vec<String>,
-    /// Permissions granted, whether usable now or dormant.
+    /// Permissions granted to the member, whether usable now or dormant; what their named roles give is not among them.
     permissions: Vec<String>,
+    /// Ids of their named roles, deleted ones included, which give nothing.
+    roles: Vec<Uuid>,
 }
 
 impl MembershipView {
@@ -132,6 +134,7 @@ impl MembershipView {
             },
             modules: state.modules.keys().map(ToString::to_string).collect(),
             permissions: state.permissions.keys().map(ToString::to_string).collect(),
+            roles: state.roles.keys().map(|id| id.uuid()).collect(),
         }
     }
 }

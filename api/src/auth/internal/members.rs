@@ -129,8 +129,8 @@ pub(super) async fn revoke_permission(
 /// What a command without a body carries in its headers.
 #[derive(Debug)]
 pub(super) struct Request {
-    sent: Sent,
-    carried: Carried,
+    pub(super) sent: Sent,
+    pub(super) carried: Carried,
 }
 
 impl axum::extract::FromRequestParts<Auth> for Request {
@@ -144,7 +144,8 @@ impl axum::extract::FromRequestParts<Auth> for Request {
     }
 }
 
-async fn set(
+/// Changes what a member holds, and shows the member.
+pub(super) async fn set(
     auth: &Auth,
     caller: Caller,
     (company, member): (Uuid, Uuid),
@@ -156,7 +157,8 @@ async fn set(
     Ok(Receipted::new(Success(MembershipView::new(member, &changed.state)), changed.position))
 }
 
-async fn unset(
+/// Takes back what a member holds.
+pub(super) async fn unset(
     auth: &Auth,
     caller: Caller,
     (company, member): (Uuid, Uuid),

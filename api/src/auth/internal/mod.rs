@@ -11,6 +11,7 @@ mod members;
 mod people;
 mod policy;
 mod revocations;
+mod roles;
 mod session_end;
 mod staff;
 mod users;
@@ -40,6 +41,9 @@ pub(super) fn routes() -> OpenApiRouter<Auth> {
         .routes(routes!(invitations::send))
         .routes(routes!(invitations::send_again))
         .routes(routes!(invitations::take_back))
+        .routes(routes!(roles::list, roles::create))
+        .routes(routes!(roles::change, roles::delete))
+        .routes(routes!(roles::assign, roles::unassign))
         .routes(routes!(session_end::end))
         .routes(routes!(people::suspend))
         .routes(routes!(people::reactivate))

@@ -159,7 +159,7 @@ async fn accept(
         }
         append.claim(member, &StreamName::membership(id));
         write_user(&mut append, &user, joiner, &account)?;
-        grounds.guard(&mut append);
+        grounds.guard(&mut append, &invitation.state);
         let state = write(auth, &mut append, (&invitation, &grounds.of), (id, accepted))?;
         match race::settle(auth.append(append).await)? {
             Outcome::Done(receipt) => {
@@ -221,9 +221,10 @@ struct Rests {
 }
 
 impl Rests {
-    fn guard(&self, append: &mut Append) {
+    fn guard(&self, append: &mut Append, invitation: &Invitation) {
         // Their membership is never the one that begins.
         self.of.guard_acting(append, &self.of.company.stream);
+        self.of.guard_rights(append, &invitation.grants.permissions);
         if let Some(inviter) = &self.inviter {
             append.guard(inviter);
         }

@@ -81,6 +81,7 @@ pub(in crate::auth) async fn invite(
         }
         let mut append = sent.append(&actor, Some(company), SEND);
         grounds.guard_acting(&mut append, &loaded.stream);
+        grounds.guard_rights(&mut append, &wanted.grants.permissions);
         append.guard(&grounds.company);
         if is_new {
             append.claim(claim.clone(), &loaded.stream);
@@ -153,6 +154,7 @@ pub(in crate::auth) async fn resend(
         }
         let mut append = sent.append(&actor, Some(company), &command);
         grounds.guard_acting(&mut append, &loaded.stream);
+        grounds.guard_rights(&mut append, &loaded.state.grants.permissions);
         append.guard(&grounds.company);
         let state = append.write(&loaded, events).map_err(problem::of_append)?;
         match race::settle(auth.append(append).await)? {
