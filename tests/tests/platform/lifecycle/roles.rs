@@ -20,8 +20,8 @@ const READ: &str = "finance.bills.read";
 const CREATE: &str = "finance.bills.create";
 const NOT_GRANTABLE: &str = "403 forbidden not_grantable";
 /// Races of two commands, and how much earlier either begins at most.
-const ROUNDS: usize = 16;
-const HEAD_START_MS: u64 = 12;
+const ROUNDS: usize = 20;
+const HEAD_START_MS: u64 = 6;
 
 /// A company with a superadmin who is signed in.
 struct Office<'a> {

@@ -11,6 +11,8 @@ pub(crate) const MEMBERS: u8 = USERS * COMPANIES;
 pub(crate) const MODULES: u8 = 3;
 /// Of each module.
 pub(crate) const PERMISSIONS: u8 = 2;
+/// Named ones, of each company; each is made once.
+pub(crate) const ROLES: u8 = 2;
 pub(crate) const PACKAGES: u8 = 2;
 pub(crate) const ADDONS: u8 = 2;
 /// Instants lie up to that many minutes before and after the beginning: sessions and purchases of long ago and of later.
@@ -44,6 +46,11 @@ pub(crate) enum Command {
         member: u8,
         by: Option<u8>,
         wish: GrantWish,
+    },
+    Role {
+        role: u8,
+        by: Option<u8>,
+        wish: RoleWish,
     },
     Module {
         module: u8,
@@ -105,6 +112,23 @@ pub(crate) enum GrantWish {
     NoModule(u8),
     Permission(u8, u8),
     NoPermission(u8, u8),
+    /// Of that number in the member's company.
+    Role(u8),
+    NoRole(u8),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum RoleWish {
+    /// Bit by bit which permissions it gives, and which of few names it has.
+    Make {
+        permissions: u8,
+        name: u8,
+    },
+    Change {
+        permissions: u8,
+        name: Option<u8>,
+    },
+    Delete,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -185,6 +209,17 @@ fn grant_wish() -> impl Strategy<Value = GrantWish> {
         3 => (0..MODULES, 0..PERMISSIONS).prop_map(|(module, number)| GrantWish::Permission(module, number)),
         1 => (0..MODULES).prop_map(GrantWish::NoModule),
         1 => (0..MODULES, 0..PERMISSIONS).prop_map(|(module, number)| GrantWish::NoPermission(module, number)),
+        3 => (0..ROLES).prop_map(GrantWish::Role),
+        1 => (0..ROLES).prop_map(GrantWish::NoRole),
+    ]
+}
+
+fn role_wish() -> impl Strategy<Value = RoleWish> {
+    let permissions = || bits::u8::between(0, (MODULES * PERMISSIONS).into());
+    prop_oneof![
+        4 => (permissions(), 0..2_u8).prop_map(|(permissions, name)| RoleWish::Make { permissions, name }),
+        3 => (permissions(), option::of(0..2_u8)).prop_map(|(permissions, name)| RoleWish::Change { permissions, name }),
+        1 => Just(RoleWish::Delete),
     ]
 }
 
@@ -232,6 +267,7 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
         2 => (0..COMPANIES, company_wish()).prop_map(|(company, wish)| Command::Company { company, wish }),
         4 => member_command(),
         4 => (0..MEMBERS, by(), grant_wish()).prop_map(|(member, by, wish)| Command::Grant { member, by, wish }),
+        2 => (0..ROLES * COMPANIES, by(), role_wish()).prop_map(|(role, by, wish)| Command::Role { role, by, wish }),
         3 => (0..MODULES, module_wish()).prop_map(|(module, wish)| Command::Module { module, wish }),
         1 => (0..PACKAGES, version_wish()).prop_map(|(package, wish)| Command::Package { package, wish }),
         1 => (0..ADDONS, version_wish()).prop_map(|(addon, wish)| Command::Addon { addon, wish }),

@@ -1,7 +1,7 @@
 //! What has to hold of a log and everything derived from it, whatever was done.
 
 use super::{Story, World};
-use kisum_domains::{Addon, Company, Membership, Module, Package, Session, Subscription, User};
+use kisum_domains::{Addon, Company, Membership, Module, Package, Role, Session, Subscription, User};
 use kisum_events::{Aggregate, Log, StreamName};
 use kisum_log::{EventLog, Pages};
 use kisum_projectors::{RebuildError, Registered, Stage};
@@ -79,6 +79,7 @@ async fn states(log: &EventLog, stored: &[(String, String)]) -> Result<BTreeMap<
             "session" => state::<Session>(log, &stream, public).await,
             "company" => state::<Company>(log, &stream, public).await,
             "membership" => state::<Membership>(log, &stream, public).await,
+            "role" => state::<Role>(log, &stream, public).await,
             "module" => state::<Module>(log, &stream, public).await,
             "package" => state::<Package>(log, &stream, public).await,
             "addon" => state::<Addon>(log, &stream, public).await,

@@ -1,21 +1,24 @@
 //! Carries commands out as the services do: load the states, decide by the real rules, append with what it rests on.
 
 use super::command::{
-    Command, CompanyWish, GrantWish, MODULES, MemberWish, Minutes, ModuleWish, PurchaseWish, SessionWish, USERS,
-    UserWish, VersionWish,
+    Command, CompanyWish, GrantWish, MODULES, MemberWish, Minutes, ModuleWish, PERMISSIONS, PurchaseWish, ROLES,
+    RoleWish, SessionWish, USERS, UserWish, VersionWish,
 };
 use kisum_domains::{
-    Addon, Authority, Catalog, Company, Holdings, Membership, Module, Package, Session, Subscription, User, addon,
+    Addon, Authority, Catalog, Company, Holdings, Membership, Module, Package, Role, Session, Subscription, User,
+    addon,
     company::{self, RegisterCompany},
     membership::{self, CreateMembership},
-    module, package, schedule,
+    module, package,
+    role::{self, ChangeRole, CreateRole},
+    schedule,
     session::{self, Presented, RefreshOutcome, RefreshPolicy, StartSession},
     subscription::{self, Change, Term},
     user::{self, NewPassword, RegisterUser},
 };
 use kisum_events::{
     Actor, AddonKey, Aggregate, AuthMethod, CompanyId, EventId, Limits, Log, MembershipId, Meta, ModuleKey, PackageKey,
-    PermissionKey, SessionId, StreamName, Timestamp, UserId,
+    PermissionKey, RoleId, SessionId, StreamName, Timestamp, UserId,
 };
 use kisum_log::{Append, AppendError, ClaimKey, EventLog, Loaded, Receipt};
 use kisum_tests::counted::{new_request, new_uuid};
@@ -64,6 +67,7 @@ impl World {
             Command::Company { company, wish } => (Log::Auth, self.company(company, wish).await),
             Command::Member { member, by, wish } => (Log::Auth, self.member(member, by, wish).await),
             Command::Grant { member, by, wish } => (Log::Auth, self.grant(member, by, wish).await),
+            Command::Role { role, by, wish } => (Log::Auth, self.role(role, by, wish).await),
             Command::Module { module, wish } => (Log::Core, self.module(module, wish).await),
             Command::Package { package, wish } => (Log::Core, self.package(package, wish).await),
             Command::Addon { addon, wish } => (Log::Core, self.addon(addon, wish).await),
@@ -122,6 +126,10 @@ impl World {
 
     fn member_id(&self, number: u8) -> MembershipId {
         MembershipId::new(self.id(3, number))
+    }
+
+    fn role_id(&self, number: u8) -> RoleId {
+        RoleId::new(self.id(5, number))
     }
 
     fn module_key(&self, number: u8) -> ModuleKey {
@@ -241,6 +249,15 @@ impl World {
         self.load(Log::Auth, StreamName::membership(self.member_id(number))).await
     }
 
+    /// The named roles that a membership lists.
+    async fn roles_of(&self, membership: Option<&Loaded<Membership>>) -> Vec<(RoleId, Loaded<Role>)> {
+        let mut roles = Vec::new();
+        for id in membership.into_iter().flat_map(|membership| membership.state.roles.keys()) {
+            roles.push((*id, self.load(Log::Auth, StreamName::role(*id)).await));
+        }
+        roles
+    }
+
     /// What a company owns, its seats, and what can be granted.
     async fn bought(&self, company: CompanyId) -> (BTreeSet<ModuleKey>, Option<i64>, Catalog) {
         let bought: Loaded<Subscription> = self.load(Log::Core, StreamName::subscription(company)).await;
@@ -308,10 +325,15 @@ impl World {
             Some(by) => Some(self.membership(by).await),
             None => None,
         };
-        let authority = match &acting {
-            Some(acting) => Authority::member((Holdings::of(&acting.state, []), &firm.state), &owned, &catalog),
-            None => Authority::platform(&owned, &catalog),
+        let held = self.roles_of(acting.as_ref()).await;
+        let authority = authority(acting.as_ref(), &held, &firm, &owned, &catalog);
+        let about = match wish {
+            GrantWish::Role(place) | GrantWish::NoRole(place) => self.role_id(number / USERS * ROLES + place),
+            GrantWish::Module(_) | GrantWish::NoModule(_) | GrantWish::Permission(..) | GrantWish::NoPermission(..) => {
+                self.role_id(0)
+            }
         };
+        let named: Loaded<Role> = self.load(Log::Auth, StreamName::role(about)).await;
         let state = &loaded.state;
         let events = allowed(match wish {
             GrantWish::Module(module) => membership::grant_module(state, &authority, &self.module_key(module)),
@@ -322,9 +344,50 @@ impl World {
             GrantWish::NoPermission(module, permission) => {
                 membership::revoke_permission(state, &authority, &self.permission_key(module, permission))
             }
+            GrantWish::Role(_) => membership::assign_role(state, &authority, (about, &named.state)),
+            GrantWish::NoRole(_) => membership::unassign_role(state, &authority, (about, &named.state)),
         });
         let mut append = self.append(by);
         append.write(&loaded, events).unwrap_or_else(|error| panic!("{error}"));
+        guard(&mut append, acting.as_ref(), &loaded.stream);
+        held.iter().map(|(_, role)| role).chain([&named]).for_each(|role| append.guard(role));
+        append
+    }
+
+    async fn role(&self, number: u8, by: Option<u8>, wish: RoleWish) -> Append {
+        let company_id = self.company_id(number / ROLES);
+        let loaded: Loaded<Role> = self.load(Log::Auth, StreamName::role(self.role_id(number))).await;
+        let firm: Loaded<Company> = self.load(Log::Auth, StreamName::company(company_id)).await;
+        let (owned, _, catalog) = self.bought(company_id).await;
+        let acting = match by {
+            Some(by) => Some(self.membership(by).await),
+            None => None,
+        };
+        let authority = authority(acting.as_ref(), &[], &firm, &owned, &catalog);
+        let state = &loaded.state;
+        let permissions = |bits: u8| {
+            let wanted = (0..MODULES * PERMISSIONS).filter(move |number| bits & (1 << number) != 0);
+            wanted.map(|number| self.permission_key(number / PERMISSIONS, number % PERMISSIONS)).collect()
+        };
+        let name = |number: u8| key(&format!("Role {number}"));
+        let events = allowed(match wish {
+            RoleWish::Make { permissions: bits, name: number } => {
+                let command = CreateRole { company_id, name: name(number), permissions: permissions(bits) };
+                role::create(state, &authority, command)
+            }
+            RoleWish::Change { permissions: bits, name: number } => {
+                let command = ChangeRole { name: number.map(name), permissions: Some(permissions(bits)) };
+                role::change(state, &authority, command)
+            }
+            RoleWish::Delete => role::delete(state, &authority),
+        });
+        let mut append = self.append(by);
+        let after = append.write(&loaded, events).unwrap_or_else(|error| panic!("{error}"));
+        let (had, has) = (state.claimed_name(), after.claimed_name());
+        if had != has {
+            had.into_iter().for_each(|name| append.release(ClaimKey::role(company_id, &name), &loaded.stream));
+            has.into_iter().for_each(|name| append.claim(ClaimKey::role(company_id, &name), &loaded.stream));
+        }
         guard(&mut append, acting.as_ref(), &loaded.stream);
         append
     }
@@ -419,6 +482,19 @@ impl World {
         append.write_with_ids(&loaded, events).unwrap_or_else(|error| panic!("{error}"));
         append
     }
+}
+
+/// What the acting member may do by what they hold, or the platform where nobody acts.
+fn authority<'a>(
+    acting: Option<&'a Loaded<Membership>>,
+    held: &'a [(RoleId, Loaded<Role>)],
+    firm: &'a Loaded<Company>,
+    owned: &'a BTreeSet<ModuleKey>,
+    catalog: &'a Catalog,
+) -> Authority<'a> {
+    let Some(acting) = acting else { return Authority::platform(owned, catalog) };
+    let holdings = Holdings::of(&acting.state, held.iter().map(|(id, role)| (*id, &role.state)));
+    Authority::member((holdings, &firm.state), owned, catalog)
 }
 
 /// Makes an append depend on the acting membership, unless that is the stream that it writes.
