@@ -80,7 +80,8 @@ impl Answer {
             Verdict::CompanyNotActive => (AccessOutcome::CompanyNotActive, None),
             Verdict::SessionRevoked => (AccessOutcome::SessionRevoked, None),
         };
-        let Self { access_version, entitlement_version, subject, .. } = *self;
+        let Self { access_version, entitlement_version, .. } = *self;
+        let subject = self.subject.clone();
         AccessAnswer { outcome, context, access_version, entitlement_version, as_of, subject }
     }
 

@@ -50,6 +50,7 @@ impl Memory {
             session_id: session,
             company_id: Some(context.company_id),
             membership_id: Some(context.membership_id),
+            relies_on: vec![],
         };
         let verdict = Verdict::Active(Arc::new(context));
         let as_of = AsOf { auth: AT, core: AT };

@@ -107,11 +107,15 @@ impl Contexts {
             self.evict();
         }
         self.serial = self.serial.wrapping_add(1);
-        let subject = answer.subject;
+        let subject = &answer.subject;
         self.by_user.insert(Some(asked.user), &asked);
         self.by_company.insert(subject.company_id, &asked);
         self.by_membership.insert(subject.membership_id, &asked);
-        self.strangers.insert(stranger_to(&subject), &asked);
+        self.strangers.insert(stranger_to(subject), &asked);
+        for giver in &subject.relies_on {
+            self.by_user.insert(Some(giver.user_id), &asked);
+            self.by_membership.insert(Some(giver.membership_id), &asked);
+        }
         self.order.push_back((asked.clone(), self.serial));
         self.entries.insert(asked, Entry { answer, serial: self.serial, used: AtomicBool::new(false) });
         if self.order.len() > self.capacity.saturating_mul(2) {
@@ -142,10 +146,15 @@ impl Contexts {
 
     fn remove(&mut self, asked: &Asked) {
         if let Some(entry) = self.entries.remove(asked) {
+            let subject = &entry.answer.subject;
             self.by_user.remove(Some(asked.user), asked);
-            self.by_company.remove(entry.answer.subject.company_id, asked);
-            self.by_membership.remove(entry.answer.subject.membership_id, asked);
-            self.strangers.remove(stranger_to(&entry.answer.subject), asked);
+            self.by_company.remove(subject.company_id, asked);
+            self.by_membership.remove(subject.membership_id, asked);
+            self.strangers.remove(stranger_to(subject), asked);
+            for giver in &subject.relies_on {
+                self.by_user.remove(Some(giver.user_id), asked);
+                self.by_membership.remove(Some(giver.membership_id), asked);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use crate::{
     named::Named,
     samples::{active, as_of, asked, company, membership, stranger, user},
 };
+use kisum_events::Giver;
 use std::sync::Arc;
 
 const READ: &[&str] = &["finance.bills.read"];
@@ -86,4 +87,25 @@ fn dropped_entries_leave_nothing_in_the_indexes() {
     contexts.drop_named(&Named::Company(company(2)));
     assert!(contexts.by_user.0.is_empty() && contexts.by_company.0.is_empty());
     assert!(contexts.by_membership.0.is_empty() && contexts.strangers.0.is_empty());
+}
+
+#[test]
+fn what_rests_on_another_s_rights_is_dropped_with_theirs_and_leaves_no_trace() {
+    let mut contexts = filled();
+    let giver = Giver { user_id: user(2), membership_id: membership(8) };
+    let with_giver = || {
+        let mut answer = active(7, 1, as_of(1, 1), READ);
+        answer.subject.relies_on.push(giver);
+        Arc::new(answer)
+    };
+    let of_giver = Named::Membership { id: membership(8), company: Some(company(1)), user: None };
+    for named in [of_giver, Named::User(user(2))] {
+        contexts.insert(asked(7, 1), with_giver());
+        contexts.drop_named(&named);
+        assert!(contexts.get(&asked(7, 1)).is_none(), "{named:?}");
+    }
+    contexts.insert(asked(7, 1), with_giver());
+    contexts.drop_named(&Named::Membership { id: membership(7), company: Some(company(1)), user: None });
+    assert!(contexts.get(&asked(7, 1)).is_none());
+    assert!(contexts.by_membership.of(membership(8)).is_empty(), "the index forgets with the entry");
 }

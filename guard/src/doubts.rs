@@ -74,6 +74,10 @@ impl Doubts {
         };
         membership
             || doubted(Rest::User(subject.user_id))
+            || subject
+                .relies_on
+                .iter()
+                .any(|giver| doubted(Rest::User(giver.user_id)) || doubted(Rest::Membership(giver.membership_id)))
             || doubted(Rest::Session(session))
             || subject.company_id.is_some_and(|id| doubted(Rest::Company(id)))
     }

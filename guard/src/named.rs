@@ -4,8 +4,8 @@
 //! names, whatever its effect (`consistency.md`), and an event that this program does not understand names everybody.
 
 use kisum_events::{
-    AccessSubject, AnyEvent, CompanyId, Envelope, MembershipEvent, MembershipId, SessionEvent, SessionId, Timestamp,
-    UserId,
+    AccessSubject, AnyEvent, CompanyId, Envelope, Giver, MembershipEvent, MembershipId, SessionEvent, SessionId,
+    Timestamp, UserId,
 };
 
 /// Whom an event is about.
@@ -76,14 +76,15 @@ impl Named {
 
     /// Whether an answer about `subject` is old once this event happened.
     pub(crate) fn concerns(&self, subject: &AccessSubject) -> bool {
+        let relies_on = |is_named: &dyn Fn(&Giver) -> bool| subject.relies_on.iter().any(is_named);
         match *self {
             Self::Everybody => true,
             Self::Keys => false,
             Self::Company(company) => subject.company_id == Some(company),
-            Self::User(user) => subject.user_id == user,
+            Self::User(user) => subject.user_id == user || relies_on(&|giver| giver.user_id == user),
             Self::EndedSession { id, user, .. } => subject.session_id == id || subject.user_id == user,
             Self::Membership { id, company, user } => match subject.membership_id {
-                Some(membership) => membership == id,
+                Some(membership) => membership == id || relies_on(&|giver| giver.membership_id == id),
                 None => {
                     let company_meant = company.is_none_or(|company| subject.company_id.is_none_or(|c| c == company));
                     company_meant && user.is_none_or(|user| subject.user_id == user)
@@ -97,7 +98,8 @@ impl Named {
 mod tests {
     use super::Named;
     use crate::samples::{company, envelope, membership, permission_revoked, role, session, subject, user, wall};
-    use kisum_events::{Log, StreamName};
+    use crate::samples::{company, envelope, membership, permission_revoked, session, subject, user, wall};
+    use kisum_events::{AccessSubject, Giver, Log, StreamName};
     use serde_json::{Value, json};
 
     fn named(stream: &StreamName, event_type: &str, data: Value) -> Named {
@@ -154,5 +156,16 @@ mod tests {
         assert!(!joined(2).concerns(&subject(1, 1, None)));
         assert!(!joined(1).concerns(&subject(1, 2, None)));
         assert!(!joined(1).concerns(&subject(1, 1, Some(4))));
+    }
+
+    #[test]
+    fn what_rests_on_another_s_rights_is_concerned_by_whatever_happens_to_them_and_not_by_their_sessions() {
+        let giver = Giver { user_id: user(7), membership_id: membership(7) };
+        let subject = AccessSubject { relies_on: vec![giver], ..subject(1, 1, Some(4)) };
+        let of_giver = Named::Membership { id: membership(7), company: Some(company(1)), user: None };
+        assert!(of_giver.concerns(&subject) && Named::User(user(7)).concerns(&subject));
+        assert!(!Named::User(user(8)).concerns(&subject));
+        let logout = Named::EndedSession { id: session(7), user: user(7), until: wall() };
+        assert!(!logout.concerns(&subject));
     }
 }

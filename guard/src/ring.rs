@@ -27,6 +27,8 @@ enum Key {
     Everybody,
     Company(CompanyId),
     User(UserId),
+    /// A person's sessions: their end is nothing to whom they gave something.
+    SessionsOf(UserId),
     Session(SessionId),
     Membership(MembershipId),
     Stranger(Option<CompanyId>, Option<UserId>),
@@ -40,7 +42,7 @@ impl Key {
             Named::Everybody => (Self::Everybody, None, None),
             Named::Company(id) => (Self::Company(id), None, None),
             Named::User(id) => (Self::User(id), None, None),
-            Named::EndedSession { id, user, .. } => (Self::User(user), Some(Self::Session(id)), None),
+            Named::EndedSession { id, user, .. } => (Self::SessionsOf(user), Some(Self::Session(id)), None),
             Named::Membership { id, company, user } => {
                 (Self::Membership(id), Some(Self::Stranger(company, user)), Some(Self::StrangerAnywhere(user)))
             }
@@ -48,8 +50,8 @@ impl Key {
         [Some(one), two, three].into_iter().flatten()
     }
 
-    fn of_subject(subject: &AccessSubject) -> impl Iterator<Item = Self> + use<> {
-        let AccessSubject { user_id: user, session_id, company_id, membership_id } = *subject;
+    fn of_subject(subject: &AccessSubject) -> impl Iterator<Item = Self> + use<'_> {
+        let AccessSubject { user_id: user, session_id, company_id, membership_id, ref relies_on } = *subject;
         let by_membership = match (membership_id, company_id) {
             (Some(id), _) => [Some(Self::Membership(id)), None, None, None],
             (None, Some(company)) => {
@@ -63,10 +65,13 @@ impl Key {
             }
             (None, None) => [Some(Self::StrangerAnywhere(Some(user))), Some(Self::StrangerAnywhere(None)), None, None],
         };
-        [Some(Self::Everybody), Some(Self::User(user)), Some(Self::Session(session_id)), company_id.map(Self::Company)]
+        let by_givers =
+            relies_on.iter().flat_map(|giver| [Self::User(giver.user_id), Self::Membership(giver.membership_id)]);
+        [Self::Everybody, Self::User(user), Self::SessionsOf(user), Self::Session(session_id)]
             .into_iter()
-            .chain(by_membership)
-            .flatten()
+            .chain(company_id.map(Self::Company))
+            .chain(by_membership.into_iter().flatten())
+            .chain(by_givers)
     }
 }
 
@@ -119,11 +124,17 @@ mod tests {
         named::Named,
         samples::{company, membership, session, user, wall},
     };
-    use kisum_events::AccessSubject;
+    use kisum_events::{AccessSubject, Giver};
     use proptest::{collection::vec, option, prelude::*};
 
     fn subject(n: u128) -> AccessSubject {
-        AccessSubject { user_id: user(1), session_id: session(1), company_id: Some(company(n)), membership_id: None }
+        AccessSubject {
+            user_id: user(1),
+            session_id: session(1),
+            company_id: Some(company(n)),
+            membership_id: None,
+            relies_on: vec![],
+        }
     }
 
     #[test]
@@ -169,12 +180,19 @@ mod tests {
             events in vec(named(), 0..12),
             after in 0..13_u64,
             who in (1..4_u128, 1..4_u128, option::of(1..4_u128), option::of(1..4_u128)),
+            givers in vec((1..4_u128, 1..4_u128), 0..2),
         ) {
             let subject = AccessSubject {
                 user_id: user(who.0),
                 session_id: session(who.1),
                 company_id: who.2.map(company),
                 membership_id: who.3.map(membership),
+                // Only members are given something.
+                relies_on: givers
+                    .into_iter()
+                    .filter(|_| who.3.is_some())
+                    .map(|(user_n, n)| Giver { user_id: user(user_n), membership_id: membership(n) })
+                    .collect(),
             };
             let mut ring = Ring::new(0);
             let placed: Vec<_> = (1..).zip(events).collect();

@@ -61,6 +61,7 @@ pub(crate) fn subject(user_n: u128, company_n: u128, member: Option<u128>) -> Ac
         session_id: session(user_n),
         company_id: Some(company(company_n)),
         membership_id: member.map(membership),
+        relies_on: vec![],
     }
 }
 

@@ -154,8 +154,18 @@ pub enum AccessOutcome {
     SessionRevoked,
 }
 
+/// Somebody else whose own access an answer rests on: the giver of a delegation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Giver {
+    /// Who.
+    pub user_id: UserId,
+    /// By which membership of the same company.
+    pub membership_id: MembershipId,
+}
+
 /// Whom an answer is about, as far as it is known: an access event that names one of these makes the answer old.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessSubject {
     /// The person.
@@ -168,6 +178,9 @@ pub struct AccessSubject {
     /// The membership, where there is one.
     #[serde(default)]
     pub membership_id: Option<MembershipId>,
+    /// Whose own access it rests on besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relies_on: Vec<Giver>,
 }
 
 /// The answer of `POST /internal/v1/access-context`.

@@ -31,7 +31,8 @@ mod trace;
 mod user;
 
 pub use access::{
-    AccessAnswer, AccessContext, AccessOutcome, AccessSubject, ContextMeta, DelegationRights, Denied, Head, Heads,
+    AccessAnswer, AccessContext, AccessOutcome, AccessSubject, ContextMeta, DelegationRights, Denied, Giver, Head,
+    Heads,
 };
 pub use catalog::{AddonEvent, ModuleEvent, PackageEvent};
 pub use company::CompanyEvent;

@@ -10,7 +10,7 @@ use crate::{
     shared::ambient,
 };
 use kisum_events::{
-    AccessContext, AccessSubject, AsOf, CompanyId, MembershipId, Position, SessionId, Slug, Timestamp, UserId,
+    AccessContext, AccessSubject, AsOf, CompanyId, Giver, MembershipId, Position, SessionId, Slug, Timestamp, UserId,
 };
 use kisum_guard::{Answer, Asker, Memory, Verdict, XOrg};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -43,7 +43,7 @@ struct Sealed<T> {
 }
 
 /// Where a person's context in a company stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Place {
     membership: MembershipId,
@@ -51,11 +51,13 @@ struct Place {
     access_version: Position,
     /// Position of the company's last `entitlement.changed`.
     entitlement_version: Position,
+    /// Whose own access it rests on besides.
+    relies_on: Vec<Giver>,
 }
 
 impl Place {
     fn key(&self, company: CompanyId) -> String {
-        let Self { membership, access_version, entitlement_version } = self;
+        let Self { membership, access_version, entitlement_version, relies_on: _ } = self;
         format!("access:{company}:{membership}:{access_version}:{entitlement_version}")
     }
 }
@@ -163,6 +165,7 @@ impl ContextCache {
             session_id: asker.session,
             company_id: Some(company),
             membership_id: Some(place.membership),
+            relies_on: place.relies_on.clone(),
         };
         let sealed = self.read::<AccessContext>(&place.key(company)).await?;
         check(&sealed, as_of, now)?;
@@ -223,7 +226,8 @@ impl ContextCache {
         let Verdict::Active(context) = &answer.verdict else { return None };
         let Answer { as_of, access_version, entitlement_version, .. } = *answer;
         let (company, membership) = (context.company_id, context.membership_id);
-        let place = Place { membership, access_version, entitlement_version };
+        let relies_on = answer.subject.relies_on.clone();
+        let place = Place { membership, access_version, entitlement_version, relies_on };
         let mut commands = redis::pipe();
         let mut set = |key: String, value: Option<Vec<u8>>| {
             if let Some(value) = value {
@@ -257,6 +261,7 @@ fn of_company(asker: Asker, company: CompanyId) -> AccessSubject {
         session_id: SessionId::new(Uuid::nil()),
         company_id: Some(company),
         membership_id: Some(MembershipId::new(Uuid::nil())),
+        relies_on: vec![],
     }
 }
 
