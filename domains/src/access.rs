@@ -6,6 +6,7 @@
 use crate::{
     Company, Holdings, Membership, Role, Session, User,
     authority::{Authority, Catalog},
+    holdings::GiverState,
     membership::MembershipStatus,
     schedule, session,
 };
@@ -30,6 +31,8 @@ pub struct AccessInputs<'a> {
     pub membership: Option<(MembershipId, &'a Membership)>,
     /// The named roles that the membership lists, deleted ones and others too: what counts of them is decided here.
     pub roles: &'a BTreeMap<RoleId, Role>,
+    /// Who has passed something on to the member. Their named roles stand among `roles`.
+    pub givers: &'a BTreeMap<MembershipId, GiverState>,
     /// The company's entitlement schedule.
     pub entitlements: &'a [ModuleEntitlement],
     /// The catalog, for what may be granted; the rest does not need it.
@@ -109,6 +112,7 @@ fn context(
 ) -> AccessContext {
     let owned = schedule::owned(inputs.entitlements, now);
     let holdings = Holdings::of(membership, inputs.roles.iter().map(|(id, role)| (*id, role)));
+    let holdings = holdings.with_delegations(inputs.givers, inputs.roles, now);
     let usable = |module: &ModuleKey| owned.contains(module) && holdings.has_module(module);
     AccessContext {
         user_id: inputs.user_id,
@@ -121,7 +125,10 @@ fn context(
         permissions: holdings.permissions().into_iter().filter(|key| usable(&key.module())).cloned().collect(),
         limits: schedule::limits(inputs.entitlements, now),
         delegation: Authority::member((holdings.clone(), company), &owned, inputs.catalog).rights(),
-        valid_until: schedule::next_change(inputs.entitlements, now),
+        valid_until: [schedule::next_change(inputs.entitlements, now), holdings.next_change(now)]
+            .into_iter()
+            .flatten()
+            .min(),
         meta: ContextMeta {
             token_version: inputs.versions.token_version,
             access_version: inputs.versions.access_version,

@@ -182,11 +182,22 @@ impl<'a> Authority<'a> {
             Acting::Member { holdings, .. } if gives_everything(holdings) => true,
             // Held means usable: a permission whose module they are not granted is nothing they could pass on.
             Acting::Member { holdings, policy } => {
-                let holds = holdings.has_permission(permission) && holdings.has_module(&module);
-                holds && policy.permissions.contains(permission)
+                holdings.can_use(permission) && policy.permissions.contains(permission)
             }
         };
         if may { Ok(()) } else { Err(GrantRefused::NotGrantable { what: permission.to_string() }) }
+    }
+
+    /// Whether the acting member may pass a permission on for a time: as granting it, and whoever grants everything passes on
+    /// what they can use themselves. The platform passes nothing on.
+    pub(crate) fn may_delegate(&self, permission: &PermissionKey) -> Result<(), GrantRefused> {
+        self.may_grant_permission(permission)?;
+        match &self.acting {
+            Acting::Member { holdings, .. } if holdings.can_use(permission) => Ok(()),
+            Acting::Member { .. } | Acting::Platform => {
+                Err(GrantRefused::NotGrantable { what: permission.to_string() })
+            }
+        }
     }
 
     /// Whether the catalog has a module.

@@ -9,10 +9,11 @@ use crate::{
     authority::{Authority, GrantRefused, Refused},
 };
 use kisum_events::{
-    Aggregate, CompanyId, MembershipEvent, ModuleKey, PermissionKey, RoleId, StreamName, TenantRole, UserId,
+    Aggregate, CompanyId, DelegationId, Giver, MembershipEvent, MembershipId, ModuleKey, PermissionKey, RoleId,
+    StreamName, TenantRole, Timestamp, UserId,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Named roles of a member at most. Access reads every one of them.
 pub const ROLES_MAX: usize = 50;
@@ -57,6 +58,40 @@ pub struct Membership {
     pub permissions: BTreeMap<PermissionKey, Grant>,
     /// Named roles assigned, deleted ones included.
     pub roles: BTreeMap<RoleId, Grant>,
+    /// Delegations received that were not ended, those whose time is over included.
+    pub received: BTreeMap<DelegationId, Received>,
+    /// Delegations given that were not ended, those whose time is over included.
+    pub given: BTreeMap<DelegationId, Given>,
+}
+
+/// What another member has passed on to this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Received {
+    /// Who, and by which membership.
+    pub from: Giver,
+    /// Which permissions.
+    pub permissions: BTreeSet<PermissionKey>,
+    /// From then on.
+    pub valid_from: Timestamp,
+    /// Until right before then.
+    pub valid_until: Timestamp,
+    /// Version of the event in the membership's stream.
+    pub version: u64,
+}
+
+/// What this member has passed on to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Given {
+    /// To whom.
+    pub to: MembershipId,
+    /// Which permissions.
+    pub permissions: BTreeSet<PermissionKey>,
+    /// From then on.
+    pub valid_from: Timestamp,
+    /// Until right before then.
+    pub valid_until: Timestamp,
 }
 
 impl Default for Membership {
@@ -69,6 +104,8 @@ impl Default for Membership {
             modules: BTreeMap::new(),
             permissions: BTreeMap::new(),
             roles: BTreeMap::new(),
+            received: BTreeMap::new(),
+            given: BTreeMap::new(),
         }
     }
 }
@@ -77,6 +114,11 @@ impl Membership {
     /// Whether the member may act for the company, as far as the membership says.
     pub const fn is_active(&self) -> bool {
         matches!(self.status, MembershipStatus::Active)
+    }
+
+    /// Whose own access this member's rests on, now or at a later time: the givers of what they received that is not over.
+    pub fn givers(&self, now: Timestamp) -> impl Iterator<Item = Giver> + '_ {
+        self.received.values().filter(move |received| now < received.valid_until).map(|received| received.from)
     }
 }
 
@@ -100,6 +142,8 @@ impl Aggregate for Membership {
                 self.modules.clear();
                 self.permissions.clear();
                 self.roles.clear();
+                self.received.clear();
+                self.given.clear();
             }
             MembershipEvent::ModuleGranted { module } => {
                 self.modules.insert(module.clone(), Grant { version });
@@ -118,6 +162,32 @@ impl Aggregate for Membership {
             }
             MembershipEvent::RoleUnassigned { role_id } => {
                 self.roles.remove(role_id);
+            }
+            MembershipEvent::DelegationReceived {
+                delegation_id,
+                from,
+                from_user,
+                permissions,
+                valid_from,
+                valid_until,
+            } => {
+                let received = Received {
+                    from: Giver { user_id: *from_user, membership_id: *from },
+                    permissions: permissions.iter().cloned().collect(),
+                    valid_from: *valid_from,
+                    valid_until: *valid_until,
+                    version,
+                };
+                self.received.insert(*delegation_id, received);
+            }
+            MembershipEvent::DelegationGiven { delegation_id, to, permissions, valid_from, valid_until } => {
+                let (to, permissions) = (*to, permissions.iter().cloned().collect());
+                let given = Given { to, permissions, valid_from: *valid_from, valid_until: *valid_until };
+                self.given.insert(*delegation_id, given);
+            }
+            MembershipEvent::DelegationEnded { delegation_id } => {
+                self.received.remove(delegation_id);
+                self.given.remove(delegation_id);
             }
         }
     }

@@ -4,8 +4,8 @@
 //! names, whatever its effect (`consistency.md`), and an event that this program does not understand names everybody.
 
 use kisum_events::{
-    AccessSubject, AnyEvent, CompanyId, Envelope, Giver, MembershipEvent, MembershipId, SessionEvent, SessionId,
-    Timestamp, UserId,
+    AccessSubject, AnyEvent, CompanyId, DelegationEvent, Envelope, Giver, MembershipEvent, MembershipId, SessionEvent,
+    SessionId, Timestamp, UserId,
 };
 
 /// Whom an event is about.
@@ -52,6 +52,13 @@ impl Named {
             "user" | "staff" => Some(Self::User(id.parse().ok()?)),
             "company" | "subscription" => Some(Self::Company(id.parse().ok()?)),
             "role" => Some(Self::Company(envelope.company_id?)),
+            // Whoever receives or loses something by it: what its giver holds it does not change.
+            "delegation" => match envelope.decode() {
+                Ok(AnyEvent::Delegation(DelegationEvent::Granted { to, .. } | DelegationEvent::Ended { to, .. })) => {
+                    Some(Self::Membership { id: to, company: envelope.company_id, user: None })
+                }
+                _ => Some(Self::Company(envelope.company_id?)),
+            },
             "membership" => {
                 // Whatever happens to a membership, known or not, concerns it and whoever was not known to have it.
                 let user = match envelope.decode() {
@@ -98,7 +105,6 @@ impl Named {
 mod tests {
     use super::Named;
     use crate::samples::{company, envelope, membership, permission_revoked, role, session, subject, user, wall};
-    use crate::samples::{company, envelope, membership, permission_revoked, session, subject, user, wall};
     use kisum_events::{AccessSubject, Giver, Log, StreamName};
     use serde_json::{Value, json};
 

@@ -57,9 +57,11 @@ impl Projection for Audit {
 /// The company in whose audit an event stands. A kind of event is in none until somebody says here that it is.
 fn company_of(recorded: &Recorded<'_>) -> Option<CompanyId> {
     match recorded.event {
-        AnyEvent::Company(_) | AnyEvent::Membership(_) | AnyEvent::Invitation(_) | AnyEvent::Role(_) => {
-            recorded.envelope.company_id
-        }
+        AnyEvent::Company(_)
+        | AnyEvent::Membership(_)
+        | AnyEvent::Invitation(_)
+        | AnyEvent::Role(_)
+        | AnyEvent::Delegation(_) => recorded.envelope.company_id,
         // A person's own account and sign-ins are no company's business, whatever companies they belong to.
         AnyEvent::User(_) | AnyEvent::Session(_) | AnyEvent::Signin(_) => None,
         // The platform's own, and who works for it.

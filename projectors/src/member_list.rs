@@ -86,7 +86,10 @@ fn change_of(recorded: &Recorded<'_>) -> Option<Change> {
         | MembershipEvent::PermissionGranted { .. }
         | MembershipEvent::PermissionRevoked { .. }
         | MembershipEvent::RoleAssigned { .. }
-        | MembershipEvent::RoleUnassigned { .. } => None,
+        | MembershipEvent::RoleUnassigned { .. }
+        | MembershipEvent::DelegationReceived { .. }
+        | MembershipEvent::DelegationGiven { .. }
+        | MembershipEvent::DelegationEnded { .. } => None,
     }
 }
 

@@ -2,8 +2,8 @@
 //! everything at once gives. A stored state is split into its public and its sealed part, as the log stores it.
 
 use crate::story::{
-    any_entitlement, any_instant, any_limits, any_module, any_permission, any_role, company, event, key, member, role,
-    user,
+    any_entitlement, any_instant, any_limits, any_module, any_permission, any_role, company, delegation, event, key,
+    member, role, user,
 };
 use kisum_domains::{Company, Keyring, Membership, Module, Package, Role, Session, Subscription, User};
 use kisum_events::{
@@ -147,6 +147,21 @@ fn membership_event() -> impl Strategy<Value = MembershipEvent> {
         any_permission().prop_map(|permission| MembershipEvent::PermissionRevoked { permission }),
         (1_u8..4).prop_map(|number| MembershipEvent::RoleAssigned { role_id: role(number) }),
         (1_u8..4).prop_map(|number| MembershipEvent::RoleUnassigned { role_id: role(number) }),
+        (1_u8..4, vec(any_permission(), 0..3), any_instant(), any_instant()).prop_map(
+            |(number, permissions, valid_from, valid_until)| MembershipEvent::DelegationReceived {
+                delegation_id: delegation(number),
+                from: member(number),
+                from_user: user(number),
+                permissions,
+                valid_from,
+                valid_until,
+            }
+        ),
+        (1_u8..4, vec(any_permission(), 0..3), any_instant()).prop_map(|(number, permissions, valid_until)| {
+            let (delegation_id, to) = (delegation(number), member(number));
+            MembershipEvent::DelegationGiven { delegation_id, to, permissions, valid_from: valid_until, valid_until }
+        }),
+        (1_u8..4).prop_map(|number| MembershipEvent::DelegationEnded { delegation_id: delegation(number) }),
     ]
 }
 

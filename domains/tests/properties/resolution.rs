@@ -82,6 +82,7 @@ impl World {
             company: Some((company(), &firm)),
             membership: Some((member(1), &self.membership)),
             roles: &self.roles,
+            givers: &BTreeMap::new(),
             entitlements: &self.entitlements,
             catalog: &Catalog {
                 modules: MODULES.iter().copied().map(key).collect(),

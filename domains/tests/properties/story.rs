@@ -1,8 +1,8 @@
 //! Names and instants that generated sequences draw from: few, so that they collide.
 
 use kisum_events::{
-    CompanyId, EntitlementSource, EventId, Limits, MembershipId, ModuleEntitlement, ModuleKey, PermissionKey, RoleId,
-    SourceKind, TenantRole, Timestamp, UserId,
+    CompanyId, DelegationId, EntitlementSource, EventId, Limits, MembershipId, ModuleEntitlement, ModuleKey,
+    PermissionKey, RoleId, SourceKind, TenantRole, Timestamp, UserId,
 };
 use proptest::{prelude::*, sample::select};
 use std::{fmt::Debug, str::FromStr, time::Duration};
@@ -36,6 +36,10 @@ pub(crate) fn member(number: u8) -> MembershipId {
 
 pub(crate) fn role(number: u8) -> RoleId {
     id(5, number)
+}
+
+pub(crate) fn delegation(number: u8) -> DelegationId {
+    id(6, number)
 }
 
 pub(crate) fn event(number: u8) -> EventId {

@@ -92,6 +92,7 @@ impl World {
             company: self.company.as_ref().map(|state| (company(1), state)),
             membership: self.membership.as_ref().map(|state| (member(1), state)),
             roles: &self.roles,
+            givers: &BTreeMap::new(),
             entitlements: &self.entitlements,
             catalog: &self.catalog,
             versions: AccessVersions { entitlement_version: 7, access_version: 42, token_version: 3 },

@@ -1,7 +1,7 @@
 //! The three words that every rule is told in, and the names that the stories use.
 
 use kisum_domains::{Catalog, PermissionStanding};
-use kisum_events::{Aggregate, CompanyId, EventId, MembershipId, RoleId, Timestamp, UserId};
+use kisum_events::{Aggregate, CompanyId, DelegationId, EventId, MembershipId, RoleId, Timestamp, UserId};
 use std::{collections::BTreeSet, fmt::Debug, str::FromStr, time::Duration};
 
 /// A state that history led to.
@@ -65,6 +65,10 @@ pub(crate) fn company(number: u8) -> CompanyId {
 
 pub(crate) fn member(number: u8) -> MembershipId {
     id(3, number)
+}
+
+pub(crate) fn delegation(number: u8) -> DelegationId {
+    id(6, number)
 }
 
 pub(crate) fn role(number: u8) -> RoleId {

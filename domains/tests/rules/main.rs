@@ -3,6 +3,7 @@
 mod access;
 mod catalog;
 mod company;
+mod delegations;
 mod factors;
 mod given;
 mod grants;

@@ -5,17 +5,18 @@
 //! what is left: second factors among it. Under another number it folds the events, and refuses those that it does not
 //! know. So whoever changes a shape raises `STATE_SCHEMA` and adds a file; one that was released never changes.
 
-use crate::given::{at, company, key, member, role, user as person};
+use crate::given::{at, company, delegation, key, member, role, user as person};
 use kisum_domains::{
+    delegation::{Delegation, DelegationStatus, Terms},
     invitation::{Invitation, InvitationStatus},
-    membership::{Grant, Membership, MembershipStatus},
+    membership::{Given, Grant, Membership, MembershipStatus, Received},
     role::{Role, RoleStatus},
     session::{Predecessor, Session, SessionStatus},
     user::{Factor, MailedSecret, RequestedCompany, User, UserStatus},
 };
 use kisum_events::{
-    Aggregate, AuthMethod, FactorId, FactorKind, FactorMaterial, InvitedGrants, Sealed, SecretPurpose, SessionEndCause,
-    TenantRole,
+    Aggregate, AuthMethod, FactorId, FactorKind, FactorMaterial, Giver, InvitedGrants, Sealed, SecretPurpose,
+    SessionEndCause, TenantRole,
 };
 use serde_json::Value;
 use std::{fs, path::PathBuf};
@@ -100,6 +101,19 @@ fn invitations() -> Vec<Invitation> {
 
 /// As [`users`].
 fn memberships() -> Vec<Membership> {
+    let received = Received {
+        from: Giver { user_id: person(2), membership_id: member(2) },
+        permissions: [key("finance.bills.read")].into(),
+        valid_from: at(10),
+        valid_until: at(20),
+        version: 5,
+    };
+    let given = Given {
+        to: member(3),
+        permissions: [key("finance.bills.read")].into(),
+        valid_from: at(10),
+        valid_until: at(20),
+    };
     let known = Membership {
         company_id: Some(company(1)),
         user_id: Some(person(1)),
@@ -108,9 +122,27 @@ fn memberships() -> Vec<Membership> {
         modules: [(key("finance"), Grant { version: 2 })].into(),
         permissions: [(key("finance.bills.read"), Grant { version: 3 })].into(),
         roles: [(role(1), Grant { version: 4 })].into(),
+        received: [(delegation(1), received)].into(),
+        given: [(delegation(2), given)].into(),
     };
     let standing = |status| Membership { status, ..Membership::default() };
     vec![Membership::default(), known, standing(MembershipStatus::Suspended), standing(MembershipStatus::Revoked)]
+}
+
+/// As [`users`].
+fn delegations() -> Vec<Delegation> {
+    let known = Delegation {
+        status: DelegationStatus::Given,
+        terms: Some(Terms {
+            company_id: company(1),
+            from: member(1),
+            to: member(2),
+            permissions: [key("finance.bills.read")].into(),
+            valid_from: at(10),
+            valid_until: at(20),
+        }),
+    };
+    vec![Delegation::default(), known.clone(), Delegation { status: DelegationStatus::Ended, ..known }]
 }
 
 /// As [`users`].
@@ -173,4 +205,9 @@ fn a_membership_s_state_changes_its_shape_only_with_its_number() {
 #[test]
 fn a_role_s_state_changes_its_shape_only_with_its_number() {
     assert_as_stored("role", roles());
+}
+
+#[test]
+fn a_delegation_s_state_changes_its_shape_only_with_its_number() {
+    assert_as_stored("delegation", delegations());
 }

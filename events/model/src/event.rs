@@ -1,8 +1,8 @@
 //! What every event can say of itself, and the way to its stored form; the way back is in `decode`.
 
 use crate::{
-    AddonEvent, CompanyEvent, CompanyId, DecodeError, Effect, InvitationEvent, KeyringEvent, LogEvent, MembershipEvent,
-    ModuleEvent, PackageEvent, Position, RoleEvent, SessionEvent, SigninEvent, StaffEvent, StreamName,
+    AddonEvent, CompanyEvent, CompanyId, DecodeError, DelegationEvent, Effect, InvitationEvent, KeyringEvent, LogEvent,
+    MembershipEvent, ModuleEvent, PackageEvent, Position, RoleEvent, SessionEvent, SigninEvent, StaffEvent, StreamName,
     SubscriptionEvent, Upcaster, UserEvent, UserId, decode::Stored,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -132,6 +132,8 @@ pub enum AnyEvent {
     Invitation(InvitationEvent),
     /// `role.*`
     Role(RoleEvent),
+    /// `delegation.*`
+    Delegation(DelegationEvent),
 }
 
 impl AnyEvent {
@@ -165,6 +167,7 @@ impl AnyEvent {
             Some(("signin", _)) => read(stored, Self::Signin),
             Some(("invitation", _)) => read(stored, Self::Invitation),
             Some(("role", _)) => read(stored, Self::Role),
+            Some(("delegation", _)) => read(stored, Self::Delegation),
             _ => Err(DecodeError::UnknownType { position, event_type: event_type.to_owned() }),
         }
     }

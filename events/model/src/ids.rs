@@ -69,6 +69,10 @@ id!(
     RoleId
 );
 id!(
+    /// One delegation from one member to another.
+    DelegationId
+);
+id!(
     /// One append: the same id twice is the same append, so that it may be sent again after a lost answer.
     RequestId
 );

@@ -8,6 +8,7 @@ mod access;
 mod catalog;
 mod company;
 mod decode;
+mod delegation;
 mod envelope;
 mod epoch;
 mod event;
@@ -37,11 +38,13 @@ pub use access::{
 pub use catalog::{AddonEvent, ModuleEvent, PackageEvent};
 pub use company::CompanyEvent;
 pub use decode::{DecodeError, UpcastError, Upcaster, decode_as};
+pub use delegation::{DelegationEndCause, DelegationEvent};
 pub use envelope::{Actor, Envelope, Meta, RecordedEvent};
 pub use epoch::LogEvent;
 pub use event::{Aggregate, AnyEvent, Encoded, Event};
 pub use ids::{
-    CompanyId, EventId, FactorId, InvitationId, MembershipId, RequestId, RoleId, SecretId, SessionId, UserId,
+    CompanyId, DelegationId, EventId, FactorId, InvitationId, MembershipId, RequestId, RoleId, SecretId, SessionId,
+    UserId,
 };
 pub use invitation::{InvitationEvent, InvitedGrants};
 pub use keyring::{KeyringEvent, PublicKey, SigningAlgorithm};

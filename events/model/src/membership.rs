@@ -1,6 +1,8 @@
 //! Events of a membership: stream `membership-{id}`, claim on company and person.
 
-use crate::{CompanyId, ModuleKey, PermissionKey, RoleId, UserId, event::events};
+use crate::{
+    CompanyId, DelegationId, MembershipId, ModuleKey, PermissionKey, RoleId, Timestamp, UserId, event::events,
+};
 use serde::{Deserialize, Serialize};
 
 /// A person's standing in a company, lowest first, so that `<` compares rank. No role implies a module.
@@ -74,6 +76,39 @@ events! {
             /// Which.
             role_id: RoleId,
         },
+        /// Another member has passed permissions on to this one.
+        DelegationReceived = "membership.delegation_received" Widens {
+            /// By this delegation.
+            delegation_id: DelegationId,
+            /// The giver's membership.
+            from: MembershipId,
+            /// The giver.
+            from_user: UserId,
+            /// Which, in order.
+            permissions: Vec<PermissionKey>,
+            /// From then on.
+            valid_from: Timestamp,
+            /// Until right before then.
+            valid_until: Timestamp,
+        },
+        /// This member has passed permissions on to another, and holds them still.
+        DelegationGiven = "membership.delegation_given" None {
+            /// By this delegation.
+            delegation_id: DelegationId,
+            /// The receiver's membership.
+            to: MembershipId,
+            /// Which, in order.
+            permissions: Vec<PermissionKey>,
+            /// From then on.
+            valid_from: Timestamp,
+            /// Until right before then.
+            valid_until: Timestamp,
+        },
+        /// A delegation that this member has received or given is over.
+        DelegationEnded = "membership.delegation_ended" Narrows {
+            /// Which.
+            delegation_id: DelegationId,
+        },
     }
 }
 
@@ -90,6 +125,9 @@ const fn company_of(event: &MembershipEvent) -> Option<CompanyId> {
         | MembershipEvent::PermissionGranted { .. }
         | MembershipEvent::PermissionRevoked { .. }
         | MembershipEvent::RoleAssigned { .. }
-        | MembershipEvent::RoleUnassigned { .. } => None,
+        | MembershipEvent::RoleUnassigned { .. }
+        | MembershipEvent::DelegationReceived { .. }
+        | MembershipEvent::DelegationGiven { .. }
+        | MembershipEvent::DelegationEnded { .. } => None,
     }
 }

@@ -1,7 +1,8 @@
 //! Names of streams: one stream per aggregate, `{kind}-{id}`.
 
 use crate::{
-    AddonKey, CompanyId, InvitationId, MembershipId, ModuleKey, PackageKey, RoleId, SessionId, Timestamp, UserId,
+    AddonKey, CompanyId, DelegationId, InvitationId, MembershipId, ModuleKey, PackageKey, RoleId, SessionId, Timestamp,
+    UserId,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -34,6 +35,10 @@ impl StreamName {
     /// The stream of a company's named role.
     pub fn role(id: RoleId) -> Self {
         Self(format!("role-{id}"))
+    }
+    /// The stream of a delegation.
+    pub fn delegation(id: DelegationId) -> Self {
+        Self(format!("delegation-{id}"))
     }
     /// The stream of a catalog module, in the core log.
     pub fn module(key: &ModuleKey) -> Self {

@@ -104,10 +104,14 @@ fn named_in(event: &AnyEvent) -> Option<UserId> {
             | MembershipEvent::PermissionGranted { .. }
             | MembershipEvent::PermissionRevoked { .. }
             | MembershipEvent::RoleAssigned { .. }
-            | MembershipEvent::RoleUnassigned { .. },
+            | MembershipEvent::RoleUnassigned { .. }
+            | MembershipEvent::DelegationReceived { .. }
+            | MembershipEvent::DelegationGiven { .. }
+            | MembershipEvent::DelegationEnded { .. },
         )
         // Whoever is assigned one has an event of their own.
         | AnyEvent::Role(_)
+        | AnyEvent::Delegation(_)
         | AnyEvent::Module(_)
         | AnyEvent::Package(_)
         | AnyEvent::Addon(_)

@@ -2,6 +2,7 @@
 //! and erasure.
 
 mod addons;
+mod delegations;
 mod erasure;
 mod invitations;
 mod members;

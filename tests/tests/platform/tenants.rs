@@ -48,6 +48,8 @@ async fn an_administrator_of_one_company_cannot_touch_another() {
         (Method::GET, format!("/companies/{company}/members")),
         (Method::DELETE, format!("/companies/{company}/members/{membership}")),
         (Method::GET, format!("/companies/{company}/delegation-policy/MANAGER")),
+        (Method::GET, format!("/companies/{company}/delegations")),
+        (Method::DELETE, format!("/companies/{company}/delegations/{membership}")),
         (Method::PUT, format!("/companies/{company}/members/{membership}/modules/finance")),
         (Method::DELETE, format!("/companies/{company}/members/{membership}/modules/finance")),
         (Method::PUT, format!("/companies/{company}/members/{membership}/permissions/finance.bills.read")),
@@ -65,9 +67,15 @@ async fn an_administrator_of_one_company_cannot_touch_another() {
 
     let member = format!("/companies/{company}/members/{membership}");
     let policy = format!("/companies/{company}/delegation-policy/MANAGER");
+    let delegations = format!("/companies/{company}/delegations");
     for (method, path, body) in [
         (Method::PATCH, &member, json!({ "suspended": true })),
         (Method::PUT, &policy, json!({ "modules": [], "permissions": [] })),
+        (
+            Method::POST,
+            &delegations,
+            json!({ "to": membership, "permissions": ["finance.bills.read"], "validUntil": "2030-01-01T00:00:00Z" }),
+        ),
     ] {
         let foreign = demo.auth(Some(&bright.access), Ask::new(method, path).company(&company).body(body)).await;
         assert_eq!(words(&foreign), "403 forbidden not_a_member", "{path}");

@@ -45,9 +45,9 @@ mod tests {
 
     fn snapshot(auth: Cursor, core: Cursor) -> Snapshot {
         let (user, session, company, membership) = (None, None, None, None);
-        let (roles, entitlement, catalog) = (vec![], None, None);
+        let (related, entitlement, catalog) = (vec![], None, None);
         let is_catalog_known = true;
-        Snapshot { auth, core, user, session, company, membership, roles, entitlement, is_catalog_known, catalog }
+        Snapshot { auth, core, user, session, company, membership, related, entitlement, is_catalog_known, catalog }
     }
 
     #[test]

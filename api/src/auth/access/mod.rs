@@ -190,7 +190,7 @@ impl Access {
                 session_id: question.session,
                 company_id: snapshot.company_id(),
                 membership_id: snapshot.membership_id(),
-                relies_on: vec![],
+                relies_on: states.relies_on(now),
             },
             access_version: states.access_version(&snapshot),
             entitlement_version: states.entitlement_version,

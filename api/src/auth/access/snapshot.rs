@@ -85,8 +85,9 @@ pub(in crate::auth) struct Snapshot {
     pub(in crate::auth) company: Option<StateRow>,
     /// The membership that the company and the person claim.
     pub(in crate::auth) membership: Option<StateRow>,
-    /// The named roles that it lists, where its state has the shape that this program writes.
-    pub(in crate::auth) roles: Vec<StateRow>,
+    /// What it rests on besides, where its state has the shape that this program writes: its named roles, the memberships
+    /// and persons of who passed something on to it, and their named roles.
+    pub(in crate::auth) related: Vec<StateRow>,
     /// What the company owns.
     pub(in crate::auth) entitlement: Option<EntitlementRow>,
     /// Whether what the catalog lacks does not exist: not while it begins an epoch.
@@ -110,7 +111,7 @@ impl Snapshot {
     /// all sessions of a person alike, so the versions of two sessions must be comparable.
     pub(in crate::auth) fn access_version(&self) -> Position {
         let rows = [&self.user, &self.company, &self.membership].into_iter().flatten();
-        rows.chain(&self.roles).map(|row| row.position).max().unwrap_or(0)
+        rows.chain(&self.related).map(|row| row.position).max().unwrap_or(0)
     }
 }
 
@@ -186,7 +187,7 @@ async fn read(
             XOrg::Slug(slug) => Some(ClaimKey::slug(slug).as_str().to_owned()),
         })
         .collect();
-    // Most members have no named role: their states are not even taken apart.
+    // Most members have no named role and received nothing: their states are not even taken apart.
     let rows = sqlx::query_as!(
         Row,
         r#"with place as materialized (
@@ -217,8 +218,9 @@ async fn read(
                   m.name as "membership_name?", m.version as "membership_version?",
                   m.position as "membership_position?", m.schema as "membership_schema?",
                   m.state as "membership_state?",
-                  r.names as "role_names?", r.versions as "role_versions?", r.positions as "role_positions?",
-                  r.schemas as "role_schemas?", r.states as "role_states?",
+                  r.names as "related_names?", r.versions as "related_versions?",
+                  r.positions as "related_positions?",
+                  r.schemas as "related_schemas?", r.states as "related_states?",
                   e.entitlement_version as "entitlement_version?", e.schedule as "schedule?",
                   case when a.n = 1 and i.is_catalog_read then
                       (select coalesce(json_agg(key), '[]')::text from catalog_module_v1)
@@ -233,13 +235,24 @@ async fn read(
            left join claim k on k.key = 'member:' || substr(c.name, 9) || ':' || substr(a.user_name, 6)
            left join stream m on m.name = k.holder
            left join lateral (
+               with giver as materialized (
+                   select g.name, g.schema, g.state, received.value -> 'from' ->> 'userId' as user_id
+                   from json_each(m.state::json -> 'received') as received
+                   join lateral (
+                       select name, schema, state from stream
+                       where name = 'membership-' || (received.value -> 'from' ->> 'membershipId') offset 0) g on true)
                select array_agg(x.name) as names, array_agg(x.version) as versions,
                       array_agg(x.position) as positions, array_agg(x.schema) as schemas, array_agg(x.state) as states
-               from json_object_keys(m.state::json -> 'roles') as listed (id)
+               from (select 'role-' || own.id from json_object_keys(m.state::json -> 'roles') as own (id)
+                     union select giver.name from giver
+                     union select 'user-' || giver.user_id from giver
+                     union select 'role-' || theirs.id
+                     from giver cross join json_object_keys(giver.state::json -> 'roles') as theirs (id)
+                     where giver.schema = $7) as listed (name)
                join lateral (
-                   select name, version, position, schema, state from stream
-                   where name = 'role-' || listed.id offset 0) x on true
-               where m.schema = $7 and m.state not like '%"roles":{}%') r on true
+                   select name, version, position, schema, state from stream where name = listed.name offset 0) x on true
+               where m.schema = $7
+                 and (m.state not like '%"roles":{}%' or m.state not like '%"received":{}%')) r on true
            left join company_entitlement_v1 e on e.company_id = substr(c.name, 9)::uuid
            order by a.n"#,
         &users,
@@ -292,11 +305,11 @@ struct Row {
     membership_position: Option<i64>,
     membership_schema: Option<i16>,
     membership_state: Option<String>,
-    role_names: Option<Vec<String>>,
-    role_versions: Option<Vec<i64>>,
-    role_positions: Option<Vec<i64>>,
-    role_schemas: Option<Vec<i16>>,
-    role_states: Option<Vec<String>>,
+    related_names: Option<Vec<String>>,
+    related_versions: Option<Vec<i64>>,
+    related_positions: Option<Vec<i64>>,
+    related_schemas: Option<Vec<i16>>,
+    related_states: Option<Vec<String>>,
     entitlement_version: Option<i64>,
     schedule: Option<String>,
     catalog_epoch: Option<i32>,
@@ -306,13 +319,13 @@ struct Row {
 }
 
 impl Row {
-    /// The roles' rows, which stand in five arrays of one length.
-    fn roles(&mut self) -> Vec<StateRow> {
-        let names = self.role_names.take().unwrap_or_default().into_iter();
-        let versions = self.role_versions.take().unwrap_or_default();
-        let positions = self.role_positions.take().unwrap_or_default();
-        let schemas = self.role_schemas.take().unwrap_or_default();
-        let states = self.role_states.take().unwrap_or_default();
+    /// The related rows, which stand in five arrays of one length.
+    fn related(&mut self) -> Vec<StateRow> {
+        let names = self.related_names.take().unwrap_or_default().into_iter();
+        let versions = self.related_versions.take().unwrap_or_default();
+        let positions = self.related_positions.take().unwrap_or_default();
+        let schemas = self.related_schemas.take().unwrap_or_default();
+        let states = self.related_states.take().unwrap_or_default();
         let rows = names.zip(versions).zip(positions).zip(schemas).zip(states);
         let read = rows.map(|((((name, version), position), schema), state)| StateRow {
             stream: StreamName::from_stored(name),
@@ -325,7 +338,7 @@ impl Row {
     }
 
     fn into_snapshot(mut self, catalog: &Arc<Catalog>) -> Snapshot {
-        let roles = self.roles();
+        let related = self.related();
         let row = self;
         let state = |name: Option<String>, numbers: [Option<i64>; 2], schema: Option<i16>, state: Option<String>| {
             let [version, position] = numbers.map(unsigned);
@@ -362,7 +375,7 @@ impl Row {
                 row.membership_schema,
                 row.membership_state,
             ),
-            roles,
+            related,
             entitlement: row.entitlement_version.map(|version| EntitlementRow {
                 schedule: row.schedule.unwrap_or_default(),
                 version: unsigned(Some(version)),

@@ -10,12 +10,18 @@ use super::{
 use kisum_domains::{
     Catalog, Company, Membership, Role, Session, User,
     access::{AccessInputs, AccessVersions},
+    holdings::GiverState,
     session,
 };
-use kisum_events::{Aggregate, Cursor, ModuleEntitlement, Position, RoleId, StreamName, Timestamp, UserId};
+use kisum_events::{
+    Aggregate, Cursor, Giver, MembershipId, ModuleEntitlement, Position, RoleId, StreamName, Timestamp, UserId,
+};
 use kisum_log::{EventLog, LoadError, Loaded};
 use serde::de::DeserializeOwned;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Why a row cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +54,14 @@ pub(super) struct States {
     pub(super) company: Option<Company>,
     /// The membership, where there is one.
     pub(super) membership: Option<Membership>,
-    /// The named roles that the membership lists.
+    /// The named roles that the membership lists, and those of the givers.
     roles: BTreeMap<RoleId, Role>,
     /// Version and position of each of them.
     role_places: BTreeMap<RoleId, (u64, Position)>,
+    /// Who has passed something on to the member.
+    givers: BTreeMap<MembershipId, GiverState>,
+    /// The highest position of theirs.
+    givers_at: Position,
     /// What the company owns and when.
     pub(super) entitlements: Vec<ModuleEntitlement>,
     /// What exists to be granted.
@@ -82,7 +92,9 @@ impl States {
         };
         let user: User = state(log, snapshot.user.as_ref()).await?.unwrap_or_default();
         let membership = state(log, snapshot.membership.as_ref()).await?;
-        let roles = roles(log, snapshot, membership.as_ref()).await?;
+        let (givers, givers_at) = givers(log, snapshot, membership.as_ref()).await?;
+        let with_roles = membership.iter().chain(givers.values().map(|giver| &giver.membership));
+        let roles = roles(log, snapshot, with_roles).await?;
         Ok(Self {
             token_version: token_version(log, snapshot.user.as_ref(), &user).await?,
             user,
@@ -91,6 +103,8 @@ impl States {
             membership,
             role_places: roles.iter().map(|(id, role)| (*id, (role.version, role.position))).collect(),
             roles: roles.into_iter().map(|(id, role)| (id, role.state)).collect(),
+            givers,
+            givers_at,
             entitlements,
             catalog: snapshot.catalog.clone().unwrap_or_default(),
             entitlement_version,
@@ -106,7 +120,13 @@ impl States {
     /// The highest position among what a context stands for.
     pub(super) fn access_version(&self, snapshot: &Snapshot) -> Position {
         let roles = self.role_places.values().map(|(_, position)| *position);
-        roles.chain([snapshot.access_version()]).max().unwrap_or(0)
+        roles.chain([snapshot.access_version(), self.givers_at]).max().unwrap_or(0)
+    }
+
+    /// Whose own access the member's rests on.
+    pub(super) fn relies_on(&self, now: Timestamp) -> Vec<Giver> {
+        let givers: BTreeSet<_> = self.membership.iter().flat_map(|membership| membership.givers(now)).collect();
+        givers.into_iter().collect()
     }
 
     /// The named roles that the membership lists, as what an append may rest on.
@@ -130,6 +150,7 @@ impl States {
             company: snapshot.company_id().zip(self.company.as_ref()),
             membership: snapshot.membership_id().zip(self.membership.as_ref()),
             roles: &self.roles,
+            givers: &self.givers,
             entitlements: &self.entitlements,
             catalog: &self.catalog,
             versions: AccessVersions {
@@ -141,27 +162,52 @@ impl States {
     }
 }
 
-/// The roles that a membership lists. Those of one whose state was folded anew are not in the snapshot: they are loaded,
-/// and used only if they have not moved since.
+/// The roles that memberships list.
 async fn roles(
     log: &EventLog,
     snapshot: &Snapshot,
-    membership: Option<&Membership>,
+    memberships: impl Iterator<Item = &Membership>,
 ) -> Result<BTreeMap<RoleId, Loaded<Role>>, StatesError> {
     let mut roles = BTreeMap::new();
-    for id in membership.into_iter().flat_map(|membership| membership.roles.keys()) {
-        let stream = StreamName::role(*id);
-        let row = snapshot.roles.iter().find(|row| row.stream == stream);
-        let role = match (row, state(log, row).await?) {
-            (Some(row), Some(state)) => Loaded { stream, version: row.version, position: row.position, state },
-            _ => log.load(&stream).await?,
-        };
-        if role.position > snapshot.auth.position {
-            return Err(StatesError::Moved { stream: role.stream.to_string() });
-        }
-        roles.insert(*id, role);
+    for id in memberships.flat_map(|membership| membership.roles.keys()) {
+        roles.insert(*id, related(log, snapshot, StreamName::role(*id)).await?);
     }
     Ok(roles)
+}
+
+/// Who has passed something on to a member, and the highest of their positions.
+async fn givers(
+    log: &EventLog,
+    snapshot: &Snapshot,
+    membership: Option<&Membership>,
+) -> Result<(BTreeMap<MembershipId, GiverState>, Position), StatesError> {
+    let (mut givers, mut at) = (BTreeMap::new(), 0);
+    for received in membership.into_iter().flat_map(|membership| membership.received.values()) {
+        let Giver { user_id, membership_id } = received.from;
+        let membership: Loaded<Membership> = related(log, snapshot, StreamName::membership(membership_id)).await?;
+        let user: Loaded<User> = related(log, snapshot, StreamName::user(user_id)).await?;
+        at = at.max(membership.position).max(user.position);
+        givers.insert(membership_id, GiverState { membership: membership.state, user: user.state });
+    }
+    Ok((givers, at))
+}
+
+/// A state that a membership rests on. What a membership whose state was folded anew lists is not in the snapshot: it is
+/// loaded, and used only if it has not moved since.
+async fn related<A: Aggregate>(
+    log: &EventLog,
+    snapshot: &Snapshot,
+    stream: StreamName,
+) -> Result<Loaded<A>, StatesError> {
+    let row = snapshot.related.iter().find(|row| row.stream == stream);
+    let loaded = match (row, state(log, row).await?) {
+        (Some(row), Some(state)) => Loaded { stream, version: row.version, position: row.position, state },
+        _ => log.load(&stream).await?,
+    };
+    if loaded.position > snapshot.auth.position {
+        return Err(StatesError::Moved { stream: loaded.stream.to_string() });
+    }
+    Ok(loaded)
 }
 
 /// A version of a stream has one position for ever, so it need not be of the snapshot.

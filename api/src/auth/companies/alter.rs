@@ -3,7 +3,7 @@
 //! It owns what the append rests on and what follows from it in the company's books. It refuses to know the rules: the
 //! decision is given.
 
-use super::{By, Sent, grounds::Grounds, refusals};
+use super::{By, Sent, delegations, grounds::Grounds, refusals};
 use crate::{
     auth::{
         Auth,
@@ -68,7 +68,7 @@ pub(super) async fn alter_with_role(
         }
         let role = load_role(auth, role).await?;
         let about = role.as_ref().map(|role| role.state.clone()).unwrap_or_default();
-        let events = decide(&target.state, &grounds.authority(), &about)?;
+        let mut events = decide(&target.state, &grounds.authority(), &about)?;
         if events.is_empty() {
             let position = grounds.unchanged(target.position);
             return Ok(Changed { state: target.state, position });
@@ -79,6 +79,8 @@ pub(super) async fn alter_with_role(
         if let Some(role) = &role {
             append.guard(role);
         }
+        let ended = delegations::end_given(auth, &mut append, &target, &events).await?;
+        events.extend(ended);
         let state = append.write(&target, events).map_err(problem::of_append)?;
         let books =
             company::follow_membership(&grounds.company.state, member, &target.state, &state, grounds.seat_limit);
@@ -124,6 +126,9 @@ fn given<'a>(event: &'a MembershipEvent, role: &'a Role) -> Vec<&'a PermissionKe
         | MembershipEvent::Reactivated
         | MembershipEvent::Revoked
         | MembershipEvent::ModuleGranted { .. }
-        | MembershipEvent::ModuleRevoked { .. } => vec![],
+        | MembershipEvent::ModuleRevoked { .. }
+        | MembershipEvent::DelegationReceived { .. }
+        | MembershipEvent::DelegationGiven { .. }
+        | MembershipEvent::DelegationEnded { .. } => vec![],
     }
 }

@@ -108,12 +108,9 @@ impl Grounds {
         Ok(Self { acting: member.map_or(Acting::Platform, Acting::Member), ..grounds })
     }
 
-    /// The acting membership; nothing where the platform acts.
-    pub(super) fn acting_member(&self) -> Option<MembershipId> {
-        match &self.acting {
-            Acting::Member(membership) => membership.stream.id().parse().ok(),
-            Acting::Platform => None,
-        }
+    /// The acting membership's id; nothing where the platform acts.
+    pub(super) fn acting_id(&self) -> Option<MembershipId> {
+        self.acting_member().and_then(|membership| membership.stream.id().parse().ok())
     }
 
     /// What the acting person, or the platform, may do.
@@ -125,6 +122,14 @@ impl Grounds {
                 Authority::member((holdings, &self.company.state), &self.owned, &self.catalog)
             }
             Acting::Platform => Authority::platform(&self.owned, &self.catalog),
+        }
+    }
+
+    /// The acting member, where a person acts.
+    pub(super) const fn acting_member(&self) -> Option<&Loaded<Membership>> {
+        match &self.acting {
+            Acting::Member(membership) => Some(membership),
+            Acting::Platform => None,
         }
     }
 

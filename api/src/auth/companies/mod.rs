@@ -6,6 +6,7 @@
 mod addons;
 mod alter;
 mod audit;
+mod delegations;
 mod grants;
 mod grounds;
 mod invitations;
@@ -21,6 +22,7 @@ mod roles;
 mod standing;
 mod views;
 
+pub(super) use delegations::end_given;
 pub(super) use grants::{Change, change};
 pub(super) use grounds::{By, admit};
 pub(super) use invitations::{InvitationView, InviteBody, expire_invitations, forget, invite, resend, withdraw};

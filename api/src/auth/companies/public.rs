@@ -6,6 +6,7 @@ use super::{
     By, Carried, Sent,
     addons::{__path_buy_addon, __path_give_addon_up, buy_addon, give_addon_up},
     audit::{__path_list_audit, list_audit},
+    delegations,
     grants::{Change, change},
     grounds::Grounds,
     invitations::{
@@ -62,6 +63,7 @@ pub(in crate::auth) fn routes() -> OpenApiRouter<Auth> {
         .routes(routes!(accept_invitation))
         .routes(routes!(buy_addon, give_addon_up))
         .merge(role_routes::routes())
+        .merge(delegations::routes())
 }
 
 /// A person who acts for the company of the path, which `x-org` names too, by id or by slug. Whether they may, and
@@ -95,6 +97,19 @@ impl FromRequestParts<Auth> for ForCompany {
         }
         tracing::Span::current().record("company_id", tracing::field::display(company));
         Ok(Self { person, org, company })
+    }
+}
+
+/// A person who may act for the company at all: asked before the body is looked at.
+pub(super) struct Member(pub(super) ForCompany);
+
+impl FromRequestParts<Auth> for Member {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, auth: &Auth) -> Result<Self, Problem> {
+        let actor = ForCompany::from_request_parts(parts, auth).await?;
+        Grounds::read(auth, &actor.by(), actor.company).await?;
+        Ok(Self(actor))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
 use kisum_domains::{
     authority::{GrantRefused, Refused},
     company::{CompanyStandingError, MembersError, SetPolicyError},
+    delegation::{DELEGATIONS_MAX, DelegationError, PERMISSIONS_MAX as DELEGATED_MAX},
     membership::{ChangeMembershipError, GrantError, ROLES_MAX},
     role::{PERMISSIONS_MAX, RoleError},
 };
@@ -52,6 +53,32 @@ pub(super) fn of_role(error: RoleError) -> Problem {
 /// Another role of the company has the name.
 pub(super) fn role_name_taken() -> Problem {
     Problem::conflict("name_taken", "The company has another role of this name.")
+}
+
+/// Why nothing was passed on, or a delegation not ended.
+pub(super) fn of_delegation(error: DelegationError) -> Problem {
+    match error {
+        DelegationError::NotAMember => no_such_member(),
+        DelegationError::NotActive => Problem::conflict(reason::SUSPENDED, "The member is suspended."),
+        DelegationError::ToOneself => Problem::unprocessable("Nobody passes anything on to themselves."),
+        DelegationError::Permissions => {
+            Problem::validation(format!("A delegation has 1 to {DELEGATED_MAX} permissions."))
+        }
+        DelegationError::NoTime => Problem::unprocessable("The delegation would end before it begins."),
+        DelegationError::TooLong => Problem::unprocessable("A delegation ends within 90 days."),
+        DelegationError::TooMany => Problem::conflict(
+            "limit_reached",
+            format!("A member gives and receives {DELEGATIONS_MAX} delegations at a time at most."),
+        ),
+        DelegationError::Unknown => no_such_delegation(),
+        DelegationError::Refused(refused) => of_refused(refused),
+        DelegationError::Grant(refused) => of_grant_refused(&refused),
+    }
+}
+
+/// There is no such delegation, as far as the caller may know.
+pub(super) fn no_such_delegation() -> Problem {
+    Problem::not_found("The company has no such delegation.")
 }
 
 /// Why a membership was not created or changed.

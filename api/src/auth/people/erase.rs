@@ -29,8 +29,9 @@ use kisum_events::{CompanyId, Cursor, MembershipId, SessionEndCause, StreamName,
 use kisum_log::{Append, ClaimKey, Loaded, Receipt};
 use std::{collections::BTreeMap, time::Duration};
 
-/// Memberships that one append ends, three events each at most; somebody with more loses the others before.
-const MEMBERSHIPS_MAX: usize = 32;
+/// Events of one append that ends memberships, beside those that end sessions: an append takes 256. Whoever has more loses
+/// the others before.
+const EVENTS_MAX: usize = 100;
 /// Memberships that are looked for. Nobody has more; whoever did would be erased by asking again.
 const LISTED_MAX: i64 = 1_000;
 /// How long an erasure waits for the list of members.
@@ -46,6 +47,11 @@ pub(in crate::auth) struct Belonging {
 }
 
 impl Belonging {
+    /// Events that its end is at most: its own, two of the company's, and two for each delegation that it gave.
+    fn events_max(&self) -> usize {
+        self.membership.state.given.len().saturating_mul(2).saturating_add(3)
+    }
+
     /// Whether the company would be left without a superadmin.
     pub(in crate::auth) fn is_last_superadmin(&self) -> bool {
         let superadmins = &self.company.state.superadmins;
@@ -153,7 +159,7 @@ pub(in crate::auth) async fn erase(
     // Before: whoever is erased has no address by which they could be found.
     forget_invitations(auth, acting, &account, label).await?;
     let mut rest = found.memberships;
-    let last = rest.split_off(rest.len().saturating_sub(MEMBERSHIPS_MAX));
+    let last = take_some(&mut rest);
     end_memberships(auth, acting, rest, label).await?;
     let erased = finally(auth, acting, (user, confirmed, last), label).await?;
     auth.log.forget(user);
@@ -188,17 +194,29 @@ fn refuse_last(memberships: &[Belonging]) -> Result<(), Problem> {
     Err(Problem::conflict("last_superadmin", message))
 }
 
+/// Takes from the end as many as one append ends, one at least.
+fn take_some(memberships: &mut Vec<Belonging>) -> Vec<Belonging> {
+    let mut events = 0;
+    let fitting = memberships.iter().rev().take_while(|it| {
+        events += it.events_max();
+        events <= EVENTS_MAX
+    });
+    let some = fitting.count().max(1);
+    memberships.split_off(memberships.len().saturating_sub(some))
+}
+
 /// Ends memberships, some at a time. Where somebody changes one of them meanwhile, whoever asks has to ask again.
 async fn end_memberships(
     auth: &Auth,
     acting: &Acting,
-    memberships: Vec<Belonging>,
+    mut memberships: Vec<Belonging>,
     label: &RequestLabel,
 ) -> Result<(), Problem> {
-    for some in memberships.chunks(MEMBERSHIPS_MAX) {
+    while !memberships.is_empty() {
+        let some = take_some(&mut memberships);
         let mut append = append_for(acting.actor(), label);
         acting.guard(&mut append, None);
-        write_ends(&mut append, some)?;
+        write_ends(auth, &mut append, &some).await?;
         if append.is_empty() {
             continue;
         }
@@ -210,11 +228,13 @@ async fn end_memberships(
     Ok(())
 }
 
-fn write_ends(append: &mut Append, memberships: &[Belonging]) -> Result<(), Problem> {
+async fn write_ends(auth: &Auth, append: &mut Append, memberships: &[Belonging]) -> Result<(), Problem> {
     let (owned, catalog) = Default::default();
     for Belonging { id, company_id, membership, company } in memberships {
         let events = membership::revoke(&membership.state, &Authority::platform(&owned, &catalog))
             .map_err(|error| problem::of_defect(&error))?;
+        // A membership that ends has forgotten what it gave; who received it has to hear of it.
+        companies::end_given(auth, append, membership, &events).await?;
         let after = append.write(membership, events).map_err(problem::of_append)?;
         let followed = company::follow_membership(&company.state, *id, &membership.state, &after, None);
         let followed = followed.map_err(|error| match error {
@@ -298,7 +318,7 @@ async fn attempt_once(
     let mut append = append_for(acting.actor(), label);
     acting.guard(&mut append, Some(&StreamName::staff(user)));
     let state = append.write(loaded, events).map_err(problem::of_append)?;
-    write_ends(&mut append, last)?;
+    write_ends(auth, &mut append, last).await?;
     let as_staff = staff::load(auth, user).await?;
     let another = as_staff.state.is_owner() && staff::another_owner(auth, user, &mut append).await?;
     let revoked = kisum_domains::staff::revoke_all(&as_staff.state, another)

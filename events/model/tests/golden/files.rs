@@ -63,6 +63,9 @@ impl Written {
             AnyEvent::Signin(event) => Self::of(event),
             AnyEvent::Invitation(event) => Self::of(event),
             AnyEvent::Role(event) => Self::of(event),
+            AnyEvent::Invitation(event) => Self::of(event),
+            AnyEvent::Role(event) => Self::of(event),
+            AnyEvent::Delegation(event) => Self::of(event),
         }
     }
 }

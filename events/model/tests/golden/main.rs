@@ -12,8 +12,9 @@ mod samples;
 
 use files::{Catalogue, Golden, Written};
 use kisum_events::{
-    AddonEvent, AnyEvent, CompanyEvent, DecodeError, Event, InvitationEvent, KeyringEvent, LogEvent, MembershipEvent,
-    ModuleEvent, PackageEvent, RoleEvent, SessionEvent, SigninEvent, StaffEvent, SubscriptionEvent, UserEvent,
+    AddonEvent, AnyEvent, CompanyEvent, DecodeError, DelegationEvent, Event, InvitationEvent, KeyringEvent, LogEvent,
+    MembershipEvent, ModuleEvent, PackageEvent, RoleEvent, SessionEvent, SigninEvent, StaffEvent, SubscriptionEvent,
+    UserEvent,
 };
 use serde_json::{Map, Value};
 use std::{
@@ -45,6 +46,7 @@ fn catalogue() -> Catalogue {
     types.extend(of::<SigninEvent>());
     types.extend(of::<InvitationEvent>());
     types.extend(of::<RoleEvent>());
+    types.extend(of::<DelegationEvent>());
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden");
     Catalogue { folder, types, reread: |golden, sealed| decode(golden, sealed).map(|event| Written::of_any(&event)) }
 }

@@ -1,11 +1,11 @@
 //! One event of every type, with every field filled, so that its golden text shows the whole shape.
 
 use kisum_events::{
-    AddonEvent, AnyEvent, AuthMethod, CompanyEvent, EntitlementCause, EntitlementSource, FactorKind, FactorMaterial,
-    InvitationEvent, InvitedGrants, KeyringEvent, LogEvent, MembershipEvent, ModuleEntitlement, ModuleEvent,
-    PackageEvent, PasswordCause, PublicKey, RoleEvent, Sealed, SecretPurpose, SessionEndCause, SessionEvent,
-    SigninEvent, SigninFailure, SigningAlgorithm, SourceKind, StaffEvent, StaffRole, SubscriptionEvent, TenantRole,
-    Timestamp, UserEvent,
+    AddonEvent, AnyEvent, AuthMethod, CompanyEvent, DelegationEndCause, DelegationEvent, EntitlementCause,
+    EntitlementSource, FactorKind, FactorMaterial, InvitationEvent, InvitedGrants, KeyringEvent, LogEvent,
+    MembershipEvent, ModuleEntitlement, ModuleEvent, PackageEvent, PasswordCause, PublicKey, RoleEvent, Sealed,
+    SecretPurpose, SessionEndCause, SessionEvent, SigninEvent, SigninFailure, SigningAlgorithm, SourceKind, StaffEvent,
+    StaffRole, SubscriptionEvent, TenantRole, Timestamp, UserEvent,
 };
 use std::{fmt::Debug, str::FromStr};
 
@@ -25,6 +25,8 @@ fn sealed(text: &str) -> Sealed<String> {
 const USER: &str = "01890000-0000-7000-8000-0000000000a1";
 const COMPANY: &str = "01890000-0000-7000-8000-0000000000c1";
 const MEMBERSHIP: &str = "01890000-0000-7000-8000-0000000000b1";
+const GIVER: &str = "01890000-0000-7000-8000-0000000000b2";
+const DELEGATION: &str = "01890000-0000-7000-8000-0000000000d2";
 const ROLE: &str = "01890000-0000-7000-8000-0000000000d1";
 const FACTOR: &str = "01890000-0000-7000-8000-0000000000f1";
 const EVENT: &str = "01890000-0000-7000-8000-0000000000e1";
@@ -50,6 +52,7 @@ pub(crate) fn samples() -> Vec<AnyEvent> {
     all.extend(company().into_iter().map(AnyEvent::Company));
     all.extend(membership().into_iter().map(AnyEvent::Membership));
     all.extend(role().into_iter().map(AnyEvent::Role));
+    all.extend(delegation().into_iter().map(AnyEvent::Delegation));
     all.extend(module().into_iter().map(AnyEvent::Module));
     all.extend(package().into_iter().map(AnyEvent::Package));
     all.extend(addon().into_iter().map(AnyEvent::Addon));
@@ -174,6 +177,36 @@ fn membership() -> Vec<MembershipEvent> {
         MembershipEvent::PermissionRevoked { permission: key("finance.bills.read") },
         MembershipEvent::RoleAssigned { role_id: key(ROLE) },
         MembershipEvent::RoleUnassigned { role_id: key(ROLE) },
+        MembershipEvent::DelegationReceived {
+            delegation_id: key(DELEGATION),
+            from: key(GIVER),
+            from_user: key(USER),
+            permissions: vec![key("finance.bills.read")],
+            valid_from: at(NOON),
+            valid_until: at(LATER),
+        },
+        MembershipEvent::DelegationGiven {
+            delegation_id: key(DELEGATION),
+            to: key(MEMBERSHIP),
+            permissions: vec![key("finance.bills.read")],
+            valid_from: at(NOON),
+            valid_until: at(LATER),
+        },
+        MembershipEvent::DelegationEnded { delegation_id: key(DELEGATION) },
+    ]
+}
+
+fn delegation() -> Vec<DelegationEvent> {
+    vec![
+        DelegationEvent::Granted {
+            company_id: key(COMPANY),
+            from: key(GIVER),
+            to: key(MEMBERSHIP),
+            permissions: vec![key("finance.bills.read")],
+            valid_from: at(NOON),
+            valid_until: at(LATER),
+        },
+        DelegationEvent::Ended { to: key(MEMBERSHIP), cause: DelegationEndCause::GiverNarrowed },
     ]
 }
 

@@ -186,7 +186,7 @@ pub(super) fn read_grants(modules: &[String], permissions: &[String]) -> Result<
 fn new_token(auth: &Auth, grounds: &Grounds, id: InvitationId) -> NewToken {
     let secret_id = SecretId::new(ambient::new_id());
     let hash = auth.mailed_key.invitation(id, secret_id).hash();
-    NewToken { secret_id, hash, invited_by: grounds.acting_member() }
+    NewToken { secret_id, hash, invited_by: grounds.acting_id() }
 }
 
 fn note(company: CompanyId, id: InvitationId, by: &By) {
