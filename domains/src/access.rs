@@ -74,34 +74,43 @@ impl Resolution {
 /// session's own end bounds its tokens ([`Session::ends_at`]), not the context, which every session of the member
 /// shares.
 pub fn resolve(inputs: &AccessInputs<'_>, now: Timestamp) -> Resolution {
-    let is_theirs = inputs.session.user_id == Some(inputs.user_id);
-    if !is_theirs || !session::is_live(inputs.session, now) || session::is_superseded(inputs.session, inputs.user) {
+    if !is_session_live(inputs, now) {
         return Resolution::denied(AccessOutcome::SessionRevoked);
     }
-    let Some((company_id, company)) = inputs.company.filter(|(_, company)| company.slug.is_some()) else {
-        return Resolution::denied(AccessOutcome::NotAMember);
-    };
-    let Some((membership_id, membership)) = inputs.membership else {
-        return Resolution::denied(AccessOutcome::NotAMember);
-    };
-    if membership.company_id != Some(company_id) || membership.user_id != Some(inputs.user_id) {
-        return Resolution::denied(AccessOutcome::NotAMember);
+    match admit(inputs) {
+        Ok((company, membership)) => {
+            Resolution { outcome: AccessOutcome::Active, context: Some(context(inputs, company, membership, now)) }
+        }
+        Err(outcome) => Resolution::denied(outcome),
     }
-    match membership.status {
-        MembershipStatus::Unknown | MembershipStatus::Revoked => {
-            return Resolution::denied(AccessOutcome::NotAMember);
-        }
-        MembershipStatus::Suspended => return Resolution::denied(AccessOutcome::Suspended),
-        MembershipStatus::Active if !inputs.user.is_active() => {
-            return Resolution::denied(AccessOutcome::Suspended);
-        }
+}
+
+/// Whether the session is this person's, and neither over nor superseded.
+pub(crate) fn is_session_live(inputs: &AccessInputs<'_>, now: Timestamp) -> bool {
+    let is_theirs = inputs.session.user_id == Some(inputs.user_id);
+    is_theirs && session::is_live(inputs.session, now) && !session::is_superseded(inputs.session, inputs.user)
+}
+
+/// The company and the membership by which a person may act, whatever their session.
+pub(crate) type Admitted<'a> = ((CompanyId, &'a Company), (MembershipId, &'a Membership));
+
+/// Whether a person may act for the company at all, whatever their session.
+///
+/// # Errors
+/// The outcome that refuses it, in the contract's order.
+pub(crate) fn admit<'a>(inputs: &AccessInputs<'a>) -> Result<Admitted<'a>, AccessOutcome> {
+    let company = inputs.company.filter(|(_, company)| company.slug.is_some()).ok_or(AccessOutcome::NotAMember)?;
+    let membership = inputs.membership.ok_or(AccessOutcome::NotAMember)?;
+    if membership.1.company_id != Some(company.0) || membership.1.user_id != Some(inputs.user_id) {
+        return Err(AccessOutcome::NotAMember);
+    }
+    match membership.1.status {
+        MembershipStatus::Unknown | MembershipStatus::Revoked => return Err(AccessOutcome::NotAMember),
+        MembershipStatus::Suspended => return Err(AccessOutcome::Suspended),
+        MembershipStatus::Active if !inputs.user.is_active() => return Err(AccessOutcome::Suspended),
         MembershipStatus::Active => {}
     }
-    if !company.is_active() {
-        return Resolution::denied(AccessOutcome::CompanyNotActive);
-    }
-    let context = context(inputs, (company_id, company), (membership_id, membership), now);
-    Resolution { outcome: AccessOutcome::Active, context: Some(context) }
+    if company.1.is_active() { Ok((company, membership)) } else { Err(AccessOutcome::CompanyNotActive) }
 }
 
 fn context(

@@ -9,6 +9,7 @@ pub mod authority;
 pub mod catalog;
 pub mod company;
 pub mod delegation;
+pub mod explain;
 pub mod holdings;
 pub mod invitation;
 pub mod keyring;

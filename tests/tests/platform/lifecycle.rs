@@ -4,6 +4,7 @@
 mod addons;
 mod delegations;
 mod erasure;
+mod explain;
 mod invitations;
 mod members;
 mod overlooked;

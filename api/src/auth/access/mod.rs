@@ -5,6 +5,7 @@
 
 mod cache;
 mod core;
+mod explain;
 mod fill;
 mod findings;
 mod snapshot;
@@ -12,6 +13,7 @@ mod states;
 mod warm;
 
 pub(super) use cache::ContextCache;
+pub(super) use explain::{EventRow, Explained, Whose};
 pub(super) use findings::Findings;
 pub(super) use snapshot::{Question, Snapshots};
 pub(super) use warm::keep_warm;

@@ -4,6 +4,7 @@
 
 mod access_context;
 mod companies;
+mod explain;
 mod heads;
 mod invitations;
 mod log_page;
@@ -23,6 +24,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub(super) fn routes() -> OpenApiRouter<Auth> {
     OpenApiRouter::new()
         .routes(routes!(access_context::access_context))
+        .routes(routes!(explain::explain))
         .routes(routes!(heads::heads))
         .routes(routes!(log_page::page))
         .routes(routes!(revocations::revocations))

@@ -104,7 +104,8 @@ async fn whoever_needs_a_company_says_so_and_nothing_but_x_org_selects_one() {
     for listener in &LISTENERS {
         let document = everywhere.document(listener).await;
         for ((path, method), operation) in operations(&document) {
-            let needs_it = path.starts_with("/companies/") || path.starts_with("/api/") || path == "/auth/me/access";
+            let about_one = ["/auth/me/access", "/internal/v1/access/explain"];
+            let needs_it = path.starts_with("/companies/") || path.starts_with("/api/") || about_one.contains(&&*path);
             let what = format!("{} {method} {path}", listener.url);
             assert_eq!(parameters(operation, "header").contains("x-org"), needs_it, "{what}");
             let selectors = ["org", "xOrg", "company", "companyId", "tenant"];

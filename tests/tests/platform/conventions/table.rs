@@ -143,6 +143,7 @@ pub(super) const LISTENERS: [Listener; 9] = [
                 &[
                     ("POST", "/internal/v1/access-context"),
                     ("GET", "/internal/v1/heads"),
+                    ("GET", "/internal/v1/access/explain"),
                     ("GET", "/internal/v1/log/{log}"),
                     ("GET", "/internal/v1/revocations"),
                     ("POST", "/internal/v1/users"),
