@@ -304,6 +304,11 @@ fn a_role_is_taken_back_by_whoever_could_assign_it_or_manages_the_member() {
     given::<Membership>([joined(TenantRole::User)])
         .when(|state| membership::unassign_role(state, &firm.by(&admin), (role(1), &live(&[READ]))))
         .then_nothing();
+    for role_of_another in [given::<Role>([created_in(2, &[CREATE])]).state, Role::default()] {
+        given::<Membership>(history.clone())
+            .when(|state| membership::unassign_role(state, &firm.by(&holder), (role(2), &role_of_another)))
+            .then_nothing();
+    }
     let state = given::<Membership>(history.into_iter().chain([MembershipEvent::Revoked])).state;
     assert!(state.roles.is_empty(), "a membership that ends loses its roles");
 }
