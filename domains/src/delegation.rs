@@ -287,11 +287,12 @@ pub fn ended(
 }
 
 /// Which of a giver's delegations end with a change of their membership: all of them when they may act no longer or have a
-/// lower role, otherwise those of which they cannot use something any more.
-pub fn lost_with(before: &Membership, after: &Holdings<'_>) -> BTreeSet<DelegationId> {
-    let membership = after.membership();
-    let stays = |permissions: &BTreeSet<PermissionKey>| permissions.iter().all(|one| after.can_use(one));
-    let keeps = membership.is_active() && membership.role >= before.role;
-    let lost = before.given.iter().filter(|(_, given)| !(keeps && stays(&given.permissions)));
+/// lower role, otherwise those of which they lose something by it. What they could not use before it, because a role of
+/// theirs does not give it for now, is not lost by whatever else happens to them.
+pub fn lost_with(before: &Holdings<'_>, after: &Holdings<'_>) -> BTreeSet<DelegationId> {
+    let (was, is) = (before.membership(), after.membership());
+    let loses = |permission: &PermissionKey| before.can_use(permission) && !after.can_use(permission);
+    let keeps = is.is_active() && is.role >= was.role;
+    let lost = was.given.iter().filter(|(_, given)| !keeps || given.permissions.iter().any(loses));
     lost.map(|(id, _)| *id).collect()
 }

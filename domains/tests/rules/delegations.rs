@@ -349,7 +349,7 @@ fn whatever_narrows_its_giver_below_it_ends_it() {
     let lost = |events: &[MembershipEvent]| {
         let base = [joined(1, TenantRole::Manager), finance(), granted(READ), granted(CREATE), given_away()];
         let after: Membership = given(base.into_iter().chain(events.iter().cloned())).state;
-        lost_with(&before, &Holdings::of(&after, [])).contains(&delegation(1))
+        lost_with(&Holdings::of(&before, []), &Holdings::of(&after, [])).contains(&delegation(1))
     };
     let to = |to| MembershipEvent::TenantRoleChanged { from: TenantRole::Manager, to };
     for (event, ends) in [
@@ -370,6 +370,26 @@ fn whatever_narrows_its_giver_below_it_ends_it() {
     let base = [joined(1, TenantRole::Manager), finance(), granted(CREATE), given_away()];
     let with_role = base.iter().cloned().chain([MembershipEvent::RoleAssigned { role_id: role(1) }]);
     let (with, without): (Membership, Membership) = (given(with_role).state, given(base.clone()).state);
-    assert!(lost_with(&before, &Holdings::of(&with, [(role(1), &books)])).is_empty());
-    assert_eq!(lost_with(&with, &Holdings::of(&without, [])).len(), 1);
+    assert!(lost_with(&Holdings::of(&before, []), &Holdings::of(&with, [(role(1), &books)])).is_empty());
+    let (with, without) = (Holdings::of(&with, [(role(1), &books)]), Holdings::of(&without, []));
+    assert_eq!(lost_with(&with, &without).len(), 1);
+}
+
+#[test]
+fn what_a_role_does_not_give_for_now_is_not_lost_by_what_else_happens_to_the_giver() {
+    let created = RoleEvent::Created { company_id: company(1), name: "Books".into(), permissions: vec![key(CREATE)] };
+    let books = given::<Role>([created]).state;
+    let assigned = MembershipEvent::RoleAssigned { role_id: role(1) };
+    let base = [joined(1, TenantRole::Manager), finance(), granted(CREATE), assigned, given_away()];
+    let lost = |event: MembershipEvent| {
+        let before: Membership = given(base.clone()).state;
+        let after: Membership = given(base.iter().cloned().chain([event])).state;
+        let holdings = |of| Holdings::of(of, [(role(1), &books)]);
+        lost_with(&holdings(&before), &holdings(&after)).len()
+    };
+    assert!(lost(MembershipEvent::ModuleGranted { module: key("market") }) == 0, "it widens");
+    assert_eq!(lost(granted(READ)), 0, "it counts again");
+    assert_eq!(lost(MembershipEvent::PermissionRevoked { permission: key(CREATE) }), 0, "the role gives it too");
+    assert_eq!(lost(MembershipEvent::RoleUnassigned { role_id: role(1) }), 0, "it did not give it");
+    assert_eq!(lost(MembershipEvent::Suspended), 1);
 }

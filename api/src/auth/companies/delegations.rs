@@ -340,11 +340,13 @@ pub(in crate::auth) async fn end_given(
     for (event, version) in events.iter().zip(giver.version.saturating_add(1)..) {
         after.evolve(event, version);
     }
-    let roles = after.roles.keys().map(|role| StreamName::role(*role));
+    let roles: BTreeSet<_> = giver.state.roles.keys().chain(after.roles.keys()).copied().collect();
+    let roles = roles.into_iter().map(StreamName::role);
     let roles: Vec<Loaded<Role>> = auth.log.load_all(roles).await.map_err(problem::of_load)?;
     // One that loses something at this moment takes it from whoever received it when that is asked for.
-    let roles = roles.iter().filter_map(|role| Some((role.stream.id().parse().ok()?, &role.state)));
-    let lost = delegation::lost_with(&giver.state, &Holdings::of(&after, roles));
+    let roles: Vec<_> = roles.iter().filter_map(|role| Some((role.stream.id().parse().ok()?, &role.state))).collect();
+    let holdings = |of| Holdings::of(of, roles.iter().copied());
+    let lost = delegation::lost_with(&holdings(&giver.state), &holdings(&after));
     let from = membership_id(&giver.stream)?;
     let mut receivers: Vec<(Loaded<Membership>, Vec<MembershipEvent>)> = vec![];
     let mut of_giver = vec![];
