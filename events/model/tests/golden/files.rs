@@ -63,8 +63,6 @@ impl Written {
             AnyEvent::Signin(event) => Self::of(event),
             AnyEvent::Invitation(event) => Self::of(event),
             AnyEvent::Role(event) => Self::of(event),
-            AnyEvent::Invitation(event) => Self::of(event),
-            AnyEvent::Role(event) => Self::of(event),
             AnyEvent::Delegation(event) => Self::of(event),
         }
     }
