@@ -362,7 +362,7 @@ fn whatever_narrows_its_giver_below_it_ends_it() {
         (MembershipEvent::ModuleGranted { module: key("market") }, false),
         (granted("market.contracts.read"), false),
     ] {
-        assert_eq!(lost(&[event.clone()]), ends, "{event:?}");
+        assert_eq!(lost(std::slice::from_ref(&event)), ends, "{event:?}");
     }
     // What is held twice is lost with the last of the two.
     let created = RoleEvent::Created { company_id: company(1), name: "Books".into(), permissions: vec![key(READ)] };

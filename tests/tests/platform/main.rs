@@ -40,6 +40,7 @@ mod random_commands;
 mod reads;
 mod rebuild;
 mod redis;
+mod reference;
 mod refreshes;
 mod relay;
 mod relay_halts;

@@ -33,7 +33,7 @@ async fn run(conn: &mut PgConnection, sql: String) {
 
 /// A company of so many members and roles; every member of an even number has three of the roles, all others none.
 async fn fill(conn: &mut PgConnection, company: &str, members: u32, roles: u32) {
-    let state = r#"'{"companyId":null,"modules":{},"permissions":{},"role":"USER","roles":'"#;
+    let state = r#"'{"companyId":null,"modules":{},"permissions":{},"received":{},"role":"USER","roles":'"#;
     run(
         conn,
         format!(
@@ -100,7 +100,7 @@ async fn whoever_has_roles_costs_a_look_at_each_and_who_has_none_costs_nothing_i
     let settings = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set enable_hashjoin = off;
                     set enable_mergejoin = off; set jit = off;";
     run(&mut conn, settings.to_owned()).await;
-    run(&mut conn, format!("prepare access as {}", query("as listed (id)"))).await;
+    run(&mut conn, format!("prepare access as {}", query("as listed (name)"))).await;
     let mut looked_at = Vec::new();
     for company in [LARGE, SMALL] {
         for (member, roles) in [(7, 0), (8, 3_u32)] {
@@ -151,5 +151,5 @@ async fn found(conn: &mut PgConnection, asked: &str) -> Vec<Option<Vec<String>>>
     use sqlx::Row as _;
     let rows = sqlx::raw_sql(AssertSqlSafe(format!("execute {asked}"))).fetch_all(conn).await;
     let rows = rows.unwrap_or_else(|error| panic!("{error}"));
-    rows.iter().map(|row| row.try_get_unchecked("role_names?").unwrap_or_else(|error| panic!("{error}"))).collect()
+    rows.iter().map(|row| row.try_get_unchecked("related_names?").unwrap_or_else(|error| panic!("{error}"))).collect()
 }

@@ -54,14 +54,12 @@ impl Story {
             0 => self.register(world),
             1..=2 => self.person(),
             3..=4 => (Actor::Platform, self.buy(world)),
-            5 if requests || self.below(4) > 0 => {
-                (Actor::Platform, Command::Lose { company: self.company(world), module: self.module() })
-            }
+            5 if requests || self.below(4) > 0 => (Actor::Platform, self.lose(world)),
             5 => {
                 let limit = self.one_in(2).then(|| self.below(PEOPLE + 2));
                 (Actor::Platform, Command::Seats { company: self.company(world), limit })
             }
-            6..=12 if !requests && !(self.is_generous && self.below(3) > 0) => (Actor::Platform, self.pass()),
+            6..=12 if !(requests || self.is_generous && self.below(3) > 0) => (Actor::Platform, self.pass()),
             13 if !requests && self.one_in(6) => (Actor::Platform, Command::Retire { permission: self.permission() }),
             14..=15 => self.standing(world),
             17..=40 if self.is_generous => self.generous(world),
@@ -137,6 +135,15 @@ impl Story {
         let from = if is_plain { world.now } else { world.now + self.span() };
         let until = (!is_plain).then(|| from + self.span());
         Command::Buy { company, module, from, until }
+    }
+
+    fn lose(&mut self, world: &World) -> Command {
+        let (company, (module, _)) = (self.company(world), CATALOG[self.below(CATALOG.len())]);
+        // Over HTTP what was not bought cannot be given up.
+        if self.stage == Stage::Requests && !world.owned_at(company, world.now).contains(module) {
+            return Command::Buy { company, module, from: world.now, until: None };
+        }
+        Command::Lose { company, module }
     }
 
     fn pass(&mut self) -> Command {
@@ -241,12 +248,16 @@ impl Story {
     }
 
     fn terms(&mut self, world: &World, to: usize, permissions: Vec<Key>) -> Wish {
-        let from = self.one_in(5).then(|| world.now + self.span() - self.span());
+        // Over HTTP time goes by as it likes, and nothing may begin meanwhile.
+        let from = self.one_in(5).then(|| match self.stage {
+            Stage::Anything => world.now + self.span() - self.span(),
+            Stage::Requests => world.now + HOUR,
+        });
         let until = match self.below(16) {
             0 => world.now - MINUTE,
             1 => world.now + 91 * DAY,
             2..=8 => world.now + 60 * DAY,
-            _ => world.now + self.span() + HOUR,
+            _ => world.now + self.span() + 2 * HOUR,
         };
         Wish::Delegate { to, permissions, from, until }
     }

@@ -59,7 +59,7 @@ impl Company {
             "{id}" if path.contains("/sessions/") => self.session.clone(),
             // Nobody of the demo has one; their own tests show that another's is not found.
             "{id}" if path.contains("/factors/") => self.session.clone(),
-            "{invitation}" | "{roleId}" => self.session.clone(),
+            "{invitation}" | "{roleId}" | "{delegation}" => self.session.clone(),
             "{module}" | "{addon}" => "finance".to_owned(),
             "{permission}" => "finance.bills.read".to_owned(),
             "{role}" => "MANAGER".to_owned(),
