@@ -181,11 +181,14 @@ pub(crate) mod tests {
     pub(crate) const SAMPLE_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
         MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
 
-    /// The path of a trust file that trusts nobody.
+    /// The path of a trust file that trusts nobody. Written once: whoever reads it while it is written finds half of it.
     pub(crate) fn trust_of_nobody() -> String {
-        let path = std::env::temp_dir().join(format!("kisum-trust-of-nobody-{}", std::process::id()));
-        std::fs::write(&path, r#"{"services":{}}"#).unwrap_or_else(|e| panic!("{e}"));
-        path.display().to_string()
+        static PATH: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+            let path = std::env::temp_dir().join(format!("kisum-trust-of-nobody-{}", std::process::id()));
+            std::fs::write(&path, r#"{"services":{}}"#).unwrap_or_else(|e| panic!("{e}"));
+            path.display().to_string()
+        });
+        PATH.clone()
     }
 
     const AUTH_LIKE: ServiceShape =
