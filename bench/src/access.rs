@@ -51,7 +51,7 @@ pub(crate) struct Options {
 }
 
 /// An Auth that answers from one level only, and what is aimed at.
-struct Variant {
+pub(crate) struct Variant {
     name: &'static str,
     /// Part of the reference's rate.
     aim: f64,
@@ -60,7 +60,7 @@ struct Variant {
 }
 
 /// Nobody listens at Redis's address of the last: the breaker stays open, as when Redis is gone.
-const VARIANTS: [Variant; 3] = [
+pub(crate) const VARIANTS: [Variant; 3] = [
     Variant { name: "/auth/me/access, warm", aim: 0.40, changed: &[] },
     Variant { name: "/auth/me/access, memory off", aim: 0.15, changed: &[("ACCESS_CONTEXTS_MAX", "0")] },
     Variant {
@@ -136,7 +136,11 @@ async fn reads(running: &Running, rounds: usize, span: Duration) -> anyhow::Resu
 }
 
 /// Starts an Auth beside the platform's, on the same database, and waits until it answers.
-async fn another_auth(running: &Running, variant: &Variant, request: &[u8]) -> anyhow::Result<(Child, SocketAddr)> {
+pub(crate) async fn another_auth(
+    running: &Running,
+    variant: &Variant,
+    request: &[u8],
+) -> anyhow::Result<(Child, SocketAddr)> {
     let mut variables = running.stack.environment(Part::Auth).map_err(told)?;
     let (public, internal) = (free_address()?, free_address()?);
     variables.insert("LISTEN_ADDR".to_owned(), public.to_string());
@@ -204,7 +208,7 @@ async fn commands(running: &Running, rounds: usize, span: Duration) -> anyhow::R
     Ok(vec![line, lag])
 }
 
-async fn command(address: SocketAddr, clients: &[[Vec<u8>; 2]], span: Duration) -> anyhow::Result<Measured> {
+pub(crate) async fn command(address: SocketAddr, clients: &[[Vec<u8>; 2]], span: Duration) -> anyhow::Result<Measured> {
     let clients: Arc<[[Vec<u8>; 2]]> = clients.into();
     workers(clients.len(), |index| {
         let clients = Arc::clone(&clients);

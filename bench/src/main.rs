@@ -3,6 +3,7 @@
 mod access;
 mod ambient;
 mod auth;
+mod companies;
 mod guard;
 mod load;
 mod log;
@@ -25,6 +26,9 @@ enum Bench {
     Access(access::Options),
     /// Sign-ins beside raw hashes, other routes during a login flood, refreshes beside raw signatures, many sessions.
     Auth(auth::Options),
+    /// Commands, lists and access in a company of fifty thousand members and five hundred roles beside a small one's, and a
+    /// role that all of them hold being changed.
+    Companies(companies::Options),
     /// A decision beside those of other engines, a guarded request beside a bare one, and how soon a revocation is
     /// honoured.
     Guard(guard::Options),
@@ -40,6 +44,7 @@ async fn main() -> anyhow::Result<()> {
     match Arguments::parse().bench {
         Bench::Access(options) => access::run(options).await,
         Bench::Auth(options) => auth::run(options).await,
+        Bench::Companies(options) => companies::run(options).await,
         Bench::Guard(options) => guard::run(options).await,
         Bench::Log(options) => log::run(options).await,
         Bench::LogWriters(options) => log::write(options).await,

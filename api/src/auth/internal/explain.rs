@@ -69,7 +69,7 @@ struct FailedView {
     rule: &'static str,
     /// What a caller hears: the code or the reason.
     reason: &'static str,
-    /// The event that took away what is missing; absent where it was never given.
+    /// The latest event that can have taken away what is missing; absent where none is found.
     event: Option<EventView>,
 }
 
