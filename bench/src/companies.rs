@@ -42,6 +42,8 @@ const READ: &str = "finance.bills.read";
 const CREATE: &str = "finance.bills.create";
 /// How often another route is asked meanwhile.
 const PACE: Duration = Duration::from_millis(5);
+/// How long other routes are asked before anything changes.
+const QUIET: Duration = Duration::from_secs(3);
 /// The longest that anything may stay as it was (`consistency.md`).
 const BOUND: Duration = Duration::from_secs(5);
 const OF_AUTH: [(&str, &str); 2] = [("REFRESHES_PER_MINUTE_MAX", "1000000"), ("ACCESS_TOKEN_TTL", "3600")];
@@ -296,7 +298,7 @@ async fn role_change(running: &Running, small: &Firm, large: &Firm) -> anyhow::R
     let quiet = Arc::new(AtomicBool::new(false));
     let probing = others.iter().map(|(_, address, request)| probe(*address, request.clone(), Arc::clone(&quiet)));
     let probing: Vec<_> = probing.map(tokio::spawn).collect();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(QUIET).await;
     quiet.store(true, Ordering::Relaxed);
     let mut before = Vec::new();
     for one in probing {

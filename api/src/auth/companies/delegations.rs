@@ -7,7 +7,7 @@ use super::{
     Sent,
     grounds::Grounds,
     public::{ForCompany, Member},
-    refusals,
+    refusals, stream_at,
 };
 use crate::{
     auth::{
@@ -389,12 +389,7 @@ fn membership_id(stream: &StreamName) -> Result<MembershipId, Problem> {
 
 /// The delegation that an earlier sending of the same command made: its append ends with it.
 async fn made_at(auth: &Auth, position: AccessPosition) -> Result<DelegationView, Problem> {
-    let position = i64::try_from(position.cursor.position).unwrap_or(i64::MAX);
-    let stream = sqlx::query_scalar!("select stream from event where position = $1", position)
-        .fetch_optional(auth.log.pool())
-        .await
-        .map_err(problem::of_query)?;
-    let stream = StreamName::from_stored(stream.ok_or_else(refusals::no_such_delegation)?);
+    let stream = stream_at(auth, position).await?.ok_or_else(refusals::no_such_delegation)?;
     let id = stream.id().parse().map_err(|_| refusals::no_such_delegation())?;
     let delegation: Loaded<Delegation> = auth.log.load(&stream).await.map_err(problem::of_load)?;
     DelegationView::new(id, &delegation.state)

@@ -40,13 +40,13 @@ use crate::shared::{
     access_position::{AccessPosition, X_ACCESS_POSITION},
     extract::header_text,
     idempotency::{CommandScope, Idempotency},
-    problem::Problem,
+    problem::{self, Problem},
     request_label::RequestLabel,
 };
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use kisum_events::{Actor, AsOf, CompanyId, Cursor, Log};
-use kisum_log::Append;
+use kisum_events::{Actor, AsOf, CompanyId, Cursor, Log, StreamName};
+use kisum_log::{Append, read_at};
 use std::time::Duration;
 
 /// How long a command waits for the projections to reach the position it carries (`consistency.md`, *Read your own
@@ -84,6 +84,17 @@ impl Sent {
         let scope = CommandScope { log: Log::Auth, actor, company, command, correlation };
         self.idempotency.earlier(&auth.log, scope).await
     }
+}
+
+/// The stream of the event at a position of the auth log: where an earlier sending of a command ended, what it made.
+///
+/// # Errors
+/// 503 when the log cannot be read.
+pub(super) async fn stream_at(auth: &Auth, position: AccessPosition) -> Result<Option<StreamName>, Problem> {
+    let mut conn = auth.log.pool().acquire().await.map_err(problem::of_query)?;
+    let at = i64::try_from(position.cursor.position).unwrap_or(i64::MAX);
+    let events = read_at(&mut conn, Log::Auth, &[at]).await.map_err(problem::of_load)?;
+    Ok(events.into_iter().next().map(|event| event.stream))
 }
 
 /// `X-Access-Position` of a request, where it carries one.

@@ -3,7 +3,7 @@
 //! It owns what the append rests on, and the claim on the name. Rules stand in `kisum_domains::role`; who is assigned a
 //! role is `grants`' business, and nothing is written about its members when it changes.
 
-use super::{By, Sent, grounds::Grounds, refusals};
+use super::{By, Sent, grounds::Grounds, refusals, stream_at};
 use crate::{
     auth::{
         Auth,
@@ -234,12 +234,7 @@ fn rest_on(grounds: &Grounds, append: &mut Append, written: &StreamName) {
 
 /// The role that an earlier sending of the same command made there: its append has one event.
 async fn made_at(auth: &Auth, position: AccessPosition) -> Result<RoleView, Problem> {
-    let position = i64::try_from(position.cursor.position).unwrap_or(i64::MAX);
-    let stream = sqlx::query_scalar!("select stream from event where position = $1", position)
-        .fetch_optional(auth.log.pool())
-        .await
-        .map_err(problem::of_query)?;
-    let stream = StreamName::from_stored(stream.ok_or_else(refusals::no_such_role)?);
+    let stream = stream_at(auth, position).await?.ok_or_else(refusals::no_such_role)?;
     let id = stream.id().parse().map_err(|_| refusals::no_such_role())?;
     let role: Loaded<Role> = auth.log.load(&stream).await.map_err(problem::of_load)?;
     Ok(RoleView::new(id, &role.state))

@@ -18,8 +18,8 @@ use kisum_domains::{
     Invitation,
     invitation::{self, GRANTS_MAX, NewToken, SendInvitation},
 };
-use kisum_events::{CompanyId, InvitationId, InvitedGrants, Log, SecretId, StreamName, TenantRole, UserId};
-use kisum_log::{ClaimKey, Loaded, read_at};
+use kisum_events::{CompanyId, InvitationId, InvitedGrants, SecretId, StreamName, TenantRole, UserId};
+use kisum_log::{ClaimKey, Loaded};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -219,11 +219,7 @@ async fn refuse_too_many(auth: &Auth, company: CompanyId) -> Result<(), Problem>
 
 /// The invitation that an earlier sending of the same command wrote.
 async fn present(auth: &Auth, position: AccessPosition) -> Result<(InvitationView, AccessPosition), Problem> {
-    let mut conn = auth.log.pool().acquire().await.map_err(problem::of_query)?;
-    let at = i64::try_from(position.cursor.position).unwrap_or(i64::MAX);
-    let events = read_at(&mut conn, Log::Auth, &[at]).await.map_err(problem::of_load)?;
-    drop(conn);
-    let stream = events.into_iter().next().ok_or_else(no_such_invitation)?.stream;
+    let stream = companies::stream_at(auth, position).await?.ok_or_else(no_such_invitation)?;
     let state = auth.log.load::<Invitation>(&stream).await.map_err(problem::of_load)?.state;
     Ok((InvitationView::new(&stream, &state, auth.clock.now()), position))
 }
